@@ -1,0 +1,61 @@
+# The face of the build: each target is one line that calls the script doing the
+# work. Meson and Ninja build; tools/setup installs what is missing first.
+#
+# BUILD=dir  another build directory (its sanitizer builds are dir-san, dir-tsan)
+
+BUILD ?= build
+SEEDS ?= 200
+export BUILD
+
+.DEFAULT_GOAL := build
+.PHONY: help build run check test san tsan sim tidy format bench install clean
+
+help: ## list these targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
+
+build: ## build the program: build/weir
+	@tools/setup run
+	@tools/build $(BUILD) plain
+
+run: build ## serve examples/digits and try it; PORT=8080
+	@PORT=$(PORT) tools/run
+
+check: ## the fast tests: the plain unit suite
+	@tools/setup test
+	@tools/test check
+
+test: ## everything CI runs: plain, sanitized, threads, Python, tidy
+	@tools/setup test
+	@tools/test all
+
+san: ## the suite under ASan and UBSan
+	@tools/setup test
+	@tools/test san
+
+tsan: ## the tests tagged threads under TSan
+	@tools/setup test
+	@tools/test tsan
+
+sim: ## the simulated world; SEEDS=200 runs
+	@tools/setup test
+	@WEIR_SIM_SEEDS=$(SEEDS) tools/test sim
+
+tidy: ## the rules of the house: layers, banned calls, sizes, format, clang-tidy
+	@tools/setup test
+	@tools/build $(BUILD) plain tests
+	@tools/tidy
+
+format: ## rewrite the sources with the pinned clang-format
+	@tools/setup test
+	@tools/tidy --format
+
+bench: build ## measure against peers and floors (bench/run)
+	@tools/setup bench
+	@bench/run
+
+install: build ## install; PREFIX=/usr/local, DESTDIR=
+	@meson configure $(BUILD) --prefix $(abspath $(or $(PREFIX),/usr/local))
+	@meson install -C $(BUILD)
+
+clean: ## remove the build directories
+	rm -rf $(BUILD) $(BUILD)-san $(BUILD)-tsan

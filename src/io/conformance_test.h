@@ -1,0 +1,79 @@
+/* What the files of the io conformance suite share: the implementation under test, and
+ * a fixture with a process, a log of what happened in which order, and a connected pair
+ * of streams. The log and the fixture's streams belong to loop 0. */
+#pragma once
+
+#include "io/io.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+/* cmocka wants the ones above first. */
+#include <cmocka.h>
+
+struct driver {
+    const char *name;
+    struct process *(*make)(int loops);
+    /* After the process was freed. */
+    void (*clean)(void);
+    /* Lets the signal come. Boot or loop 0. */
+    void (*raise)(struct process *process, int signal_number);
+    /* A file of that name with these bytes; its path. */
+    const char *(*put_file)(struct process *process, const char *name, struct span bytes);
+    const char *folder;
+    /* How late a timer may be. */
+    io_time late_max;
+};
+extern const struct driver *driver;
+extern const struct driver uv_driver, sim_driver;
+
+struct fx_after {
+    struct io_timer timer;
+    struct fx *fx;
+    void (*fn)(struct fx *fx);
+};
+
+struct fx {
+    struct process *process;
+    struct loop *loop;
+    char log[2048];
+    size_t log_len;
+    bool timed_out;
+    struct io_timer guard;
+    struct io_address address;
+    struct listener *listener;
+    struct stream *client, *server; /* of fx_pair; NULL until they are there */
+    void (*go)(struct fx *fx);
+    void *arg; /* the test's own */
+    struct fx_after afters[8];
+    size_t afters_count;
+};
+
+#define FX_UNIX_PATH "/tmp/weir-io-conformance.sock"
+
+void fx_init(struct fx *fx, int loops);
+/* Runs the process until `fx_stop`; fails after 20 s. */
+void fx_run(struct fx *fx);
+void fx_stop(struct fx *fx);
+void fx_release(struct fx *fx);
+void fx_note(struct fx *fx, const char *format, ...) PRINTF_LIKE(2, 3);
+/* Calls `go` from loop 0 with a connected pair. */
+void fx_pair(struct fx *fx, enum io_family family, void (*go)(struct fx *fx));
+/* Opens `fx->listener` on a free address of that family; `fx->address` is the real one. */
+void fx_listen(struct fx *fx, enum io_family family, listener_fn fn);
+struct span_mut fx_scratch(void);
+
+/* Completions that note what they got: "read=OK:5", "write=OK", "closed". */
+void fx_on_read(void *arg, struct stream *stream, result r, struct span bytes);
+void fx_on_write(void *arg, struct stream *stream, result r);
+void fx_on_closed(void *arg);
+void fx_on_connected(void *arg, struct stream *stream, result r);
+
+/* Calls `fn(fx)` once, `delay` from now. */
+void fx_after(struct fx *fx, io_time delay, void (*fn)(struct fx *fx));
+
+#define assert_log(fx, text) assert_string_equal((fx)->log, text)
+
+extern const struct CMUnitTest stream_tests[], loop_tests[], file_tests[];
+extern const size_t stream_tests_count, loop_tests_count, file_tests_count;

@@ -1,0 +1,225 @@
+/* One suite over both implementations of io.h: "uv" or "sim" as the argument. */
+#include "io/conformance_test.h"
+
+#include "io/sim/sim.h"
+#include "io/uv/uv.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+const struct driver *driver;
+
+/* ---- drivers ------------------------------------------------------------------- */
+
+static char folder[] = "/tmp/weir-io-XXXXXX";
+static char file_path[256];
+
+static struct process *uv_make(int loops)
+{
+    struct io_uv_options options = {.loops = loops, .compute_threads = 3, .connections_max = 1000};
+    struct process *process = NULL;
+    struct diag diag = {0};
+    result r = uv_process_new(&options, &process, &diag);
+    assert_int_equal(r.code, ERR_NONE);
+    return process;
+}
+
+static void uv_clean(void)
+{
+    unlink(FX_UNIX_PATH);
+}
+
+static void uv_raise(struct process *process, int signal_number)
+{
+    kill(getpid(), signal_number);
+}
+
+static const char *uv_put_file(struct process *process, const char *name, struct span bytes)
+{
+    snprintf(file_path, sizeof(file_path), "%s/%s", folder, name);
+    FILE *file = fopen(file_path, "w");
+    assert_non_null(file);
+    if (bytes.len > 0)
+        assert_int_equal(fwrite(bytes.ptr, 1, bytes.len, file), bytes.len);
+    assert_int_equal(fclose(file), 0);
+    return file_path;
+}
+
+const struct driver uv_driver = {"uv", uv_make, uv_clean, uv_raise, uv_put_file, folder,
+                                 300 * IO_MS};
+
+static struct world *world;
+
+static struct process *sim_make(int loops)
+{
+    world = sim_world_new(42);
+    return sim_process_new(world, "one", loops);
+}
+
+static void sim_clean(void)
+{
+    sim_world_free(world);
+    world = NULL;
+}
+
+static const char *sim_put_file(struct process *process, const char *name, struct span bytes)
+{
+    snprintf(file_path, sizeof(file_path), "/files/%s", name);
+    sim_file_put(process, file_path, bytes);
+    return file_path;
+}
+
+const struct driver sim_driver = {"sim", sim_make, sim_clean, sim_signal, sim_put_file, "/files",
+                                  2 * IO_MS};
+
+/* ---- fixture --------------------------------------------------------------------- */
+
+static void guard_fired(struct io_timer *timer)
+{
+    struct fx *fx = CONTAINER_OF(timer, struct fx, guard);
+    fx->timed_out = true;
+    process_stop(fx->process);
+}
+
+void fx_init(struct fx *fx, int loops)
+{
+    *fx = (struct fx){0};
+    fx->process = driver->make(loops);
+    fx->loop = process_loop(fx->process, 0);
+    fx->guard.fired = guard_fired;
+}
+
+void fx_run(struct fx *fx)
+{
+    timer_start(fx->loop, &fx->guard, process_clock(fx->process) + 20 * IO_SEC);
+    process_run(fx->process);
+    assert_false(fx->timed_out);
+}
+
+void fx_stop(struct fx *fx)
+{
+    process_stop(fx->process);
+}
+
+void fx_release(struct fx *fx)
+{
+    process_free(fx->process);
+    driver->clean();
+}
+
+void fx_note(struct fx *fx, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    if (fx->log_len > 0 && fx->log_len + 1 < sizeof(fx->log))
+        fx->log[fx->log_len++] = ' ';
+    int len = vsnprintf(fx->log + fx->log_len, sizeof(fx->log) - fx->log_len, format, args);
+    fx->log_len = MIN(fx->log_len + (size_t)len, sizeof(fx->log) - 1);
+    va_end(args);
+}
+
+static void accepted(void *arg, struct listener *listener, struct io_detached detached)
+{
+    struct fx *fx = arg;
+    assert_int_equal(stream_adopt(fx->loop, detached, &fx->server).code, ERR_NONE);
+    if (fx->client)
+        fx->go(fx);
+}
+
+static void pair_connected(void *arg, struct stream *stream, result r)
+{
+    struct fx *fx = arg;
+    assert_int_equal(r.code, ERR_NONE);
+    fx->client = stream;
+    if (fx->server)
+        fx->go(fx);
+}
+
+void fx_listen(struct fx *fx, enum io_family family, listener_fn fn)
+{
+    struct diag diag = {0};
+    struct io_address any = {.family = family};
+    if (family == IO_UNIX)
+        snprintf(any.path, sizeof(any.path), "%s", FX_UNIX_PATH);
+    else
+        assert_int_equal(io_address_parse(SPAN("127.0.0.1:0"), &any, NULL).code, ERR_NONE);
+    result r = listener_open(fx->loop, &any, NULL, fn, fx, &fx->listener, &diag);
+    assert_int_equal(r.code, ERR_NONE);
+    listener_address(fx->listener, &fx->address);
+}
+
+void fx_pair(struct fx *fx, enum io_family family, void (*go)(struct fx *fx))
+{
+    struct stream *stream;
+    fx->go = go;
+    fx_listen(fx, family, accepted);
+    result r = stream_connect(fx->loop, &fx->address, pair_connected, fx, &stream);
+    assert_int_equal(r.code, ERR_NONE);
+}
+
+struct span_mut fx_scratch(void)
+{
+    return (struct span_mut){NULL, 0};
+}
+
+static const char *name_of(result r)
+{
+    return is(r, ERR_NONE) ? "OK" : err_name((enum err)r.code);
+}
+
+void fx_on_read(void *arg, struct stream *stream, result r, struct span bytes)
+{
+    fx_note(arg, "read=%s:%zu", name_of(r), bytes.len);
+}
+
+void fx_on_write(void *arg, struct stream *stream, result r)
+{
+    fx_note(arg, "write=%s", name_of(r));
+}
+
+void fx_on_closed(void *arg)
+{
+    fx_note(arg, "closed");
+}
+
+void fx_on_connected(void *arg, struct stream *stream, result r)
+{
+    fx_note(arg, "connect=%s", name_of(r));
+}
+
+static void after_fired(struct io_timer *timer)
+{
+    struct fx_after *after = CONTAINER_OF(timer, struct fx_after, timer);
+    after->fn(after->fx);
+}
+
+void fx_after(struct fx *fx, io_time delay, void (*fn)(struct fx *fx))
+{
+    ASSERT(fx->afters_count < ARRAY_LEN(fx->afters));
+    struct fx_after *after = &fx->afters[fx->afters_count++];
+    *after = (struct fx_after){{.fired = after_fired}, fx, fn};
+    timer_start(fx->loop, &after->timer, process_clock(fx->process) + delay);
+}
+
+int main(int argc, char **argv)
+{
+    driver = argc > 1 && strcmp(argv[1], "sim") == 0 ? &sim_driver : &uv_driver;
+    if (!mkdtemp(folder))
+        return 1;
+    struct CMUnitTest tests[128];
+    size_t count = 0;
+    const struct CMUnitTest *groups[] = {stream_tests, loop_tests, file_tests};
+    const size_t counts[] = {stream_tests_count, loop_tests_count, file_tests_count};
+    for (size_t g = 0; g < ARRAY_LEN(groups); g++) {
+        for (size_t i = 0; i < counts[g]; i++) {
+            ASSERT(count < ARRAY_LEN(tests));
+            tests[count++] = groups[g][i];
+        }
+    }
+    int failures = _cmocka_run_group_tests(driver->name, tests, count, NULL, NULL);
+    char command[300];
+    snprintf(command, sizeof(command), "rm -rf %s", folder);
+    return system(command) == 0 ? failures : 1;
+}

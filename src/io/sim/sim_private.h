@@ -1,0 +1,240 @@
+/* What the sources of the simulator share. */
+#pragma once
+
+#include "base/heap.h"
+#include "base/list.h"
+#include "io/ops.h"
+#include "io/sim/sim.h"
+
+#define SIM_SCRATCH 65536
+
+/* Something that will happen. It lies in its owner's struct. */
+struct sim_event {
+    struct heap_node node;
+    io_time at;
+    uint64_t tie, serial; /* the order among events of one moment: drawn, then as made */
+    void (*run)(struct sim_event *event);
+};
+
+struct sim_file_data {
+    struct list_node node;
+    char *path;
+    struct text bytes;
+    io_time modified_at;
+};
+
+struct sim_env {
+    struct list_node node;
+    char *name, *value;
+};
+
+/* What outlives a process: its machine. */
+struct sim_host {
+    struct list_node node;
+    char *name;
+    struct list files, env;
+};
+
+struct world {
+    struct heap events;
+    io_time now;
+    uint64_t random, serial, trace;
+    struct sim_faults faults;
+    struct list hosts, processes, listeners, datagrams;
+    int processes_made;
+    uint16_t port_last;
+    io_time cpu;
+    struct process *worker_of; /* whose job is running now */
+    int worker;
+};
+
+struct sim_worker {
+    struct sim_event event;
+    struct sim_process *process;
+    struct sim_pool *pool;
+    struct io_work *job; /* NULL: idle */
+    int index;
+};
+
+struct sim_pool {
+    struct io_work *first, *last;
+    struct sim_worker *workers;
+};
+
+struct sim_watch {
+    struct sim_watch *next;
+    struct io_post post;
+    int signal_number;
+    bool pending;
+    void (*fn)(void *arg, int signal_number);
+    void *arg;
+};
+
+struct sim_file {
+    struct file base;
+    char *path;
+};
+
+struct sim_process {
+    struct process base;
+    struct list_node node;
+    struct world *world;
+    struct sim_host *host;
+    bool stopped;
+    struct sim_pool pools[WORK_KINDS];
+    int jobs; /* queued or running */
+    struct sim_watch *watches;
+    struct list ends; /* every end of a connection that the process holds */
+    struct sim_file standard[2];
+    uint64_t descriptors_now, descriptors_max;
+    io_time started_at;
+};
+
+/* Something that a turn of a loop looks at: a stream or a listener. */
+struct sim_io {
+    struct list_node node;
+    void (*ready)(struct sim_io *io);
+};
+
+struct sim_loop {
+    struct loop base;
+    struct sim_event turn;
+    struct list ready; /* of sim_io */
+    struct list streams, listeners;
+    uint8_t scratch[SIM_SCRATCH];
+};
+
+static inline struct sim_process *sim_process(struct process *process)
+{
+    return (struct sim_process *)process;
+}
+static inline struct sim_loop *sim_loop(struct loop *loop)
+{
+    return (struct sim_loop *)loop;
+}
+static inline struct world *sim_world_of(struct loop *loop)
+{
+    return sim_process(loop->process)->world;
+}
+
+/* world.c */
+uint64_t sim_draw(struct world *world);
+/* From 0 to `bound` - 1. */
+uint64_t sim_draw_below(struct world *world, uint64_t bound);
+io_time sim_draw_delay(struct world *world);
+/* `event` is not scheduled. */
+void sim_schedule(struct world *world, struct sim_event *event, io_time at);
+/* Takes one that is not scheduled, too. */
+void sim_cancel(struct world *world, struct sim_event *event);
+static inline bool sim_scheduled(const struct sim_event *event)
+{
+    return event->node.place != 0;
+}
+void sim_trace(struct world *world, const char *what, uint64_t a, uint64_t b);
+/* A zeroed block; no memory aborts. */
+void *sim_new(size_t size);
+/* Kept for `sim_datagrams`. */
+void sim_datagram_record(struct world *world, const char *path, struct span bytes);
+struct sim_host *sim_host(struct world *world, const char *name);
+
+/* loop.c */
+void sim_loop_init(struct sim_loop *loop, struct process *process, int index);
+void sim_loop_release(struct sim_loop *loop);
+/* Before each event: schedules a turn of every loop that has something to do, whoever
+ * gave it that, and wherever from. */
+void sim_loops_plan(struct world *world);
+/* The next turn looks at `io`. */
+void sim_loop_ready(struct loop *loop, struct sim_io *io);
+uint64_t sim_turns(const struct loop *loop);
+
+/* work.c */
+void sim_pools_init(struct sim_process *process);
+/* Runs what is queued, at once. */
+void sim_pools_release(struct sim_process *process);
+void sim_work_submit(struct process *process, enum io_work_kind kind, struct io_work *work);
+int sim_work_index(struct process *process);
+
+/* pipe.c: connections. One has two ends and a buffer in each direction. */
+struct sim_pipe {
+    uint8_t *ring;
+    size_t cap, head, len, visible; /* visible: what has arrived of `len` */
+    bool fin, fin_arrived;
+    io_time arrival_last; /* bytes do not overtake each other */
+};
+
+struct sim_end {
+    struct list_node node; /* in its process's list */
+    struct list_node queue; /* in its listener's backlog */
+    struct sim_conn *conn;
+    struct sim_process *process; /* who holds it; NULL: nobody any more */
+    struct stream *stream;       /* NULL: detached, or not accepted yet */
+    struct io_address peer;
+    bool reset;
+    int side;
+};
+
+struct sim_conn {
+    struct world *world;
+    struct sim_end ends[2];
+    struct sim_pipe pipes[2]; /* pipes[s]: what the end of side s writes */
+    bool is_unix;
+    int refs; /* ends that are held, and events on their way */
+};
+
+struct sim_conn *sim_conn_new(struct world *world, bool is_unix);
+void sim_end_hold(struct sim_end *end, struct sim_process *process);
+void sim_end_close(struct sim_end *end, bool reset);
+void sim_end_shutdown(struct sim_end *end);
+bool sim_end_readable(const struct sim_end *end);
+bool sim_end_writable(const struct sim_end *end);
+/* Takes bytes that have arrived; 0 when none has. */
+size_t sim_end_read(struct sim_end *end, struct span_mut into);
+bool sim_end_at_eof(const struct sim_end *end);
+size_t sim_end_write(struct sim_end *end, const struct span *parts, int count);
+
+/* stream.c */
+result sim_adopt(struct loop *loop, struct io_detached detached, struct stream **ret_stream);
+void sim_detached_close(struct process *process, struct io_detached detached);
+result sim_connect(struct loop *loop, const struct io_address *address,
+                   struct stream **ret_stream);
+void sim_read(struct stream *stream);
+size_t sim_try_write(struct stream *stream, const struct span *parts, int count);
+void sim_write(struct stream *stream);
+void sim_shutdown(struct stream *stream);
+void sim_close(struct stream *stream, enum stream_close_how how);
+result sim_detach(struct stream *stream, struct io_detached *ret_detached);
+void sim_peer(struct stream *stream, struct io_address *ret_address);
+void sim_stream_free(struct stream *stream);
+/* Something about its end has changed. */
+void sim_stream_changed(struct stream *stream);
+void sim_streams_release(struct sim_loop *loop);
+
+/* listener.c */
+result sim_listen(struct loop *loop, const struct io_address *address,
+                  const struct listen_options *options, listener_fn fn, void *arg,
+                  struct listener **ret_listener, struct diag *diag);
+void sim_listener_address(struct listener *listener, struct io_address *ret_address);
+void sim_listener_pause(struct listener *listener);
+void sim_listener_resume(struct listener *listener);
+void sim_listener_close(struct listener *listener);
+void sim_listeners_release(struct sim_loop *loop);
+enum sim_knock { KNOCK_TAKEN, KNOCK_REFUSED, KNOCK_NOT_FOUND, KNOCK_FULL };
+/* A connection asks at `address`: if taken, `end` waits in the backlog. */
+enum sim_knock sim_knock(struct world *world, const struct io_address *address,
+                         struct sim_conn **ret_conn);
+uint16_t sim_port_new(struct world *world);
+
+/* file.c */
+result sim_file_stat(struct process *process, const char *path, struct file_info *ret_info,
+                     struct diag *diag);
+result sim_file_read(struct process *process, const char *path, struct text *into,
+                     struct diag *diag);
+result sim_file_list(struct process *process, const char *path,
+                     void (*fn)(void *arg, const char *name), void *arg, struct diag *diag);
+result sim_file_append_open(struct process *process, const char *path, struct file **ret_file,
+                            struct diag *diag);
+struct file *sim_file_standard(struct process *process, int descriptor);
+bool sim_file_is_terminal(struct file *file);
+result sim_file_append(struct file *file, struct span bytes);
+void sim_file_close(struct file *file);
+void sim_host_free(struct sim_host *host);

@@ -1,0 +1,108 @@
+/* Jobs: each takes a drawn time on one of its kind's workers, and runs at its end. */
+#include "base/alloc.h"
+#include "io/sim/sim_private.h"
+
+static void begin(struct sim_worker *worker, struct io_work *work)
+{
+    struct world *world = worker->process->world;
+    const struct sim_faults *f = &world->faults;
+    io_time spread = MAX(f->job_max - f->job_min, (io_time)0);
+    worker->job = work;
+    sim_schedule(world, &worker->event,
+                 world->now + f->job_min +
+                     (io_time)sim_draw_below(world, (uint64_t)spread + 1));
+}
+
+static struct io_work *take(struct sim_pool *pool)
+{
+    struct io_work *work = pool->first;
+    if (work) {
+        pool->first = work->next;
+        if (!pool->first)
+            pool->last = NULL;
+    }
+    return work;
+}
+
+static void run_on(struct sim_process *process, int index, struct io_work *work)
+{
+    struct world *world = process->world;
+    sim_trace(world, "job", (uint64_t)process->base.id, (uint64_t)index);
+    world->worker_of = &process->base;
+    world->worker = index;
+    work_run(work);
+    world->worker_of = NULL;
+    process->jobs--;
+}
+
+static void finish(struct sim_event *event)
+{
+    struct sim_worker *worker = CONTAINER_OF(event, struct sim_worker, event);
+    struct io_work *work = worker->job;
+    run_on(worker->process, worker->index, work);
+    worker->job = NULL; /* busy until here, also for what the job submits */
+    struct io_work *next = take(worker->pool);
+    if (next)
+        begin(worker, next);
+}
+
+void sim_work_submit(struct process *base, enum io_work_kind kind, struct io_work *work)
+{
+    struct sim_process *process = sim_process(base);
+    struct sim_pool *pool = &process->pools[kind];
+    int count = base->threads[kind];
+    process->jobs++;
+    /* Any of the idle ones. */
+    int first = (int)sim_draw_below(process->world, (uint64_t)count);
+    for (int i = 0; i < count; i++) {
+        struct sim_worker *worker = &pool->workers[(first + i) % count];
+        if (!worker->job) {
+            begin(worker, work);
+            return;
+        }
+    }
+    work->next = NULL;
+    if (pool->last)
+        pool->last->next = work;
+    else
+        pool->first = work;
+    pool->last = work;
+}
+
+int sim_work_index(struct process *process)
+{
+    struct world *world = sim_process(process)->world;
+    return world->worker_of == process ? world->worker : -1;
+}
+
+void sim_pools_init(struct sim_process *process)
+{
+    for (int kind = 0; kind < WORK_KINDS; kind++) {
+        int count = process->base.threads[kind];
+        struct sim_worker *workers = sim_new((size_t)count * sizeof(*workers));
+        for (int i = 0; i < count; i++) {
+            workers[i].event.run = finish;
+            workers[i].process = process;
+            workers[i].pool = &process->pools[kind];
+            workers[i].index = i;
+        }
+        process->pools[kind].workers = workers;
+    }
+}
+
+void sim_pools_release(struct sim_process *process)
+{
+    while (process->jobs > 0) {
+        for (int kind = 0; kind < WORK_KINDS; kind++) {
+            for (int i = 0; i < process->base.threads[kind]; i++) {
+                struct sim_worker *worker = &process->pools[kind].workers[i];
+                if (!sim_scheduled(&worker->event))
+                    continue;
+                sim_cancel(process->world, &worker->event);
+                finish(&worker->event);
+            }
+        }
+    }
+    for (int kind = 0; kind < WORK_KINDS; kind++)
+        mem_free(process->pools[kind].workers);
+}

@@ -1,0 +1,148 @@
+/* Worker threads: a queue, a mutex and a condition for each kind. */
+#include "base/alloc.h"
+#include "io/uv/uv_private.h"
+
+#include <signal.h>
+#include <stdio.h>
+
+static const char *const kind_names[WORK_KINDS] = {"cpu", "file", "log"};
+
+int iouv_thread_start(pthread_t *ret_thread, void *(*run)(void *arg), void *arg)
+{
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    pthread_t thread;
+    int r = pthread_create(&thread, NULL, run, arg);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (r == 0)
+        *ret_thread = thread;
+    return r;
+}
+
+static struct io_work *next_job(struct iouv_pool *pool)
+{
+    while (!pool->first && !pool->ending)
+        pthread_cond_wait(&pool->filled, &pool->mutex);
+    struct io_work *work = pool->first;
+    if (work) {
+        pool->first = work->next;
+        if (!pool->first)
+            pool->last = NULL;
+    }
+    return work;
+}
+
+static void *worker(void *arg)
+{
+    struct iouv_pool *pool = arg;
+    pthread_mutex_lock(&pool->mutex);
+    int index = pool->born++;
+    iouv_thread = (struct iouv_thread){.worker_of = pool->process, .worker = index};
+    char name[16];
+    snprintf(name, sizeof(name), "weir-%s%d", kind_names[pool->kind], index);
+    pthread_setname_np(pthread_self(), name);
+    struct io_work *work;
+    while ((work = next_job(pool))) {
+        pthread_mutex_unlock(&pool->mutex);
+        work_run(work);
+        pthread_mutex_lock(&pool->mutex);
+    }
+    pthread_mutex_unlock(&pool->mutex);
+    return NULL;
+}
+
+/* With the mutex. As many as can be had, at least one. */
+static void hire(struct iouv_pool *pool)
+{
+    pool->born = 0;
+    while (pool->threads < pool->process->threads[pool->kind] &&
+           iouv_thread_start(&pool->ids[pool->threads], worker, pool) == 0)
+        pool->threads++;
+    /* Nothing that was promised could be kept without a thread. */
+    ASSERT(pool->threads > 0);
+}
+
+void iouv_work_submit(struct process *process, enum io_work_kind kind, struct io_work *work)
+{
+    struct iouv_pool *pool = &iouv_process(process)->pools[kind];
+    work->next = NULL;
+    pthread_mutex_lock(&pool->mutex);
+    if (pool->last)
+        pool->last->next = work;
+    else
+        pool->first = work;
+    pool->last = work;
+    if (pool->threads == 0)
+        hire(pool);
+    pthread_cond_signal(&pool->filled);
+    pthread_mutex_unlock(&pool->mutex);
+}
+
+int iouv_work_index(struct process *process)
+{
+    return iouv_thread.worker_of == process ? iouv_thread.worker : -1;
+}
+
+result iouv_pools_init(struct iouv_process *process, struct diag *diag)
+{
+    for (int i = 0; i < WORK_KINDS; i++) {
+        struct iouv_pool *pool = &process->pools[i];
+        pool->process = &process->base;
+        pool->kind = (enum io_work_kind)i;
+        pthread_mutex_init(&pool->mutex, NULL);
+        pthread_cond_init(&pool->filled, NULL);
+    }
+    for (int i = 0; i < WORK_KINDS; i++) {
+        struct iouv_pool *pool = &process->pools[i];
+        pool->ids = mem_zalloc((size_t)process->base.threads[i], sizeof(*pool->ids));
+        if (!pool->ids)
+            return diag_fail(diag, ERR_NO_MEMORY, "no memory for the workers");
+    }
+    return OK;
+}
+
+static void join(struct iouv_pool *pool)
+{
+    pthread_mutex_lock(&pool->mutex);
+    pool->ending = true;
+    pthread_cond_broadcast(&pool->filled);
+    int threads = pool->threads;
+    pthread_mutex_unlock(&pool->mutex);
+    for (int i = 0; i < threads; i++)
+        pthread_join(pool->ids[i], NULL);
+    pthread_mutex_lock(&pool->mutex);
+    pool->ending = false;
+    pool->threads = 0;
+    pthread_mutex_unlock(&pool->mutex);
+}
+
+/* A job may submit one of another kind while its own ends: until nothing is left. */
+void iouv_pools_join(struct iouv_process *process)
+{
+    bool left = true;
+    while (left) {
+        left = false;
+        for (int i = 0; i < WORK_KINDS; i++)
+            join(&process->pools[i]);
+        for (int i = 0; i < WORK_KINDS; i++) {
+            struct iouv_pool *pool = &process->pools[i];
+            pthread_mutex_lock(&pool->mutex);
+            if (pool->first && pool->threads == 0)
+                hire(pool);
+            left = left || pool->threads > 0;
+            pthread_mutex_unlock(&pool->mutex);
+        }
+    }
+}
+
+void iouv_pools_release(struct iouv_process *process)
+{
+    iouv_pools_join(process);
+    for (int i = 0; i < WORK_KINDS; i++) {
+        struct iouv_pool *pool = &process->pools[i];
+        mem_free(pool->ids);
+        pthread_cond_destroy(&pool->filled);
+        pthread_mutex_destroy(&pool->mutex);
+    }
+}

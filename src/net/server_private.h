@@ -1,0 +1,82 @@
+/* What server.c, exchange.c and router.c share of a server. Private to net. */
+#pragma once
+
+#include "base/list.h"
+#include "net/codec.h"
+
+/* Series of one route, made when they are first needed. */
+#define ROUTE_CODES 600
+struct route_series {
+    struct series *seconds;
+    struct series *codes[ROUTE_CODES]; /* by status; 0 for an exchange without */
+};
+
+/* One loop's part of a server; used on that loop only, but for `load`. */
+struct server_loop {
+    struct server *server;
+    struct loop *loop;
+    struct server_config config; /* as it holds for what comes now */
+    struct quota load;           /* connections here; the accepting loop reads it */
+    struct list connections;
+    struct list exchanges;      /* in flight */
+    struct list idle_exchanges; /* for reuse, with a warm arena */
+    size_t idle_len;
+    struct h1_limits http1;
+    struct h1_header *slots;
+    uint8_t *out;
+    char date[sizeof("Date: \r\n") + HTTP_DATE_SIZE];
+    size_t date_len;
+    io_time date_until;
+    uint64_t bytes_in, bytes_out; /* not yet in the metrics */
+    bool draining, drained;
+    uint64_t cut;
+    io_time drain_deadline;
+    struct io_timer drain_timer;
+    struct io_post drain_post, drained_post;
+    struct metrics_shard *shard;
+    struct route_series *series; /* one per route, then one for what no route took */
+};
+
+#define SERVER_LISTENERS_MAX 8
+
+struct server {
+    const char *name;
+    server_accept_fn accept;
+    struct process *process;
+    struct metrics *metrics;
+    struct log *log;
+    struct slab *slab;
+    const struct route_table *tables;
+    size_t tables_len;
+    size_t routes_len; /* over all tables */
+    struct server_config config;
+    struct quota connections, requests, request_bytes;
+    struct listener *listeners[SERVER_LISTENERS_MAX];
+    size_t listeners_len;
+    struct server_loop *loops;
+    int loops_len, loops_draining;
+    struct series *series_received, *series_sent, *series_connections, *series_requests,
+        *series_bytes, *series_refused;
+    uint64_t cut;
+    void (*drained)(void *arg, uint64_t cut);
+    void *drained_arg;
+};
+
+/* The answer of the routing table to a request. */
+struct route_found {
+    const struct route_table *table; /* whose `arg` the handler gets; NULL: none fits */
+    const struct route *route;       /* NULL: the fallback of `table`, or nothing */
+    size_t index;                    /* over all tables; routes_len when no route */
+    uint32_t allowed;                /* methods, when only the method does not fit */
+};
+struct route_found route_find(const struct server *server, enum http_method method,
+                              struct span path);
+
+void server_loop_configure(struct server_loop *sl, const struct server_config *config);
+void server_quotas_set(struct server *server);
+/* One exchange more in the metrics of its route. */
+void exchange_account(struct server_loop *sl, size_t route_index, int status, io_time took);
+result server_account_init(struct server *server);
+void server_account_release(struct server_loop *sl);
+/* Frees what idles and what is in flight, without I/O: after the loops have ended. */
+void exchanges_release(struct server_loop *sl);

@@ -1,0 +1,286 @@
+#include "run/run.h"
+
+#include "base/alloc.h"
+#include "obs/process_metrics.h"
+#include "run/run_private.h"
+
+#include <stdio.h>
+#include <sysexits.h>
+
+/* ---- getters ---- */
+
+struct process *run_process(const struct run *run)
+{
+    return run->process;
+}
+
+struct metrics *run_metrics(const struct run *run)
+{
+    return run->metrics;
+}
+
+struct log *run_log(const struct run *run)
+{
+    return run->log;
+}
+
+struct slab *run_slab(const struct run *run)
+{
+    return run->slab;
+}
+
+const void *run_config(const struct run *run, const struct config_module *module)
+{
+    return config_of(run->config, module);
+}
+
+const char *run_address(const struct run *run)
+{
+    return run->address;
+}
+
+void run_add_check(struct run *run, const char *name, run_check_fn check, void *arg)
+{
+    ASSERT(run->checks_len < RUN_CHECKS_MAX);
+    run->checks[run->checks_len++] = (struct run_check){name, check, arg};
+}
+
+void *run_context(struct run *run, const struct config_module *module)
+{
+    if (module == &server_module)
+        return run->server;
+    for (size_t i = 0; i < run->kind->modules_len; i++)
+        if (run->kind->modules[i] == module)
+            return run->role;
+    return run;
+}
+
+int exit_code_of(enum err code)
+{
+    switch (code) {
+    case ERR_NONE:
+        return EX_OK;
+    case ERR_NOT_FOUND:
+        return EX_NOINPUT;
+    case ERR_CORRUPT:
+    case ERR_BACKEND:
+    case ERR_UNSUPPORTED:
+        return EX_DATAERR;
+    case ERR_ADDRESS_IN_USE:
+    case ERR_UNAVAILABLE:
+        return EX_UNAVAILABLE;
+    case ERR_PERMISSION:
+        return EX_NOPERM;
+    case ERR_NO_MEMORY:
+    case ERR_NO_DESCRIPTORS:
+        return EX_OSERR;
+    case ERR_IO:
+    case ERR_NO_SPACE:
+        return EX_IOERR;
+    case ERR_ARGUMENT:
+        return EX_USAGE;
+    default:
+        return EX_SOFTWARE;
+    }
+}
+
+/* ---- boot, stage by stage: each may use what those before it made ---- */
+
+static void say(const struct diag *diag)
+{
+    char text[DIAG_TEXT_MAX + 512];
+    diag_format(diag, text, sizeof(text));
+    fprintf(stderr, "weir: %s\n", text);
+}
+
+static int boot_config(struct run *run)
+{
+    struct config_errors *errors = MEM_NEW(struct config_errors);
+    mem_must(errors, sizeof(*errors));
+    result r = run_config_read(run, &run->config, errors);
+    for (size_t i = 0; failed(r) && i < errors->count; i++)
+        say(&errors->items[i]);
+    if (failed(r) && errors->more)
+        fprintf(stderr, "weir: and more\n");
+    mem_free(errors);
+    return failed(r) ? EX_CONFIG : EX_OK;
+}
+
+static result boot_obs(struct run *run, struct diag *diag)
+{
+    const struct log_config *log = run_config(run, &log_module);
+    struct log_options options = {
+        .role = run->kind->name,
+        .path = log->path,
+        .format = (enum log_format)log->format,
+        .level = (enum log_level)log->level,
+    };
+    TRY(log_new(run->process, &options, &run->log, diag));
+    struct metrics_options metrics = {.loops = run->loops_len};
+    TRY(metrics_new(run->process, &metrics, &run->metrics, diag));
+    TRY(process_metrics_new(run->metrics, run->process, run->log, WEIR_VERSION,
+                            &run->process_metrics, diag));
+    return metrics_define(run->metrics, server_metrics, server_metrics_len, diag);
+}
+
+static result boot_loops(struct run *run, struct diag *diag)
+{
+    run->loops_len = process_loop_count(run->process);
+    if (run->loops_len > RUN_LOOPS_MAX)
+        return diag_fail(diag, ERR_RANGE, "expected at most %d loops, got %d", RUN_LOOPS_MAX,
+                         run->loops_len);
+    run->loops = mem_zalloc((size_t)run->loops_len, sizeof(*run->loops));
+    if (!run->loops)
+        return diag_fail(diag, ERR_NO_MEMORY, "no memory for the loops");
+    for (int i = 0; i < run->loops_len; i++) {
+        run->loops[i].run = run;
+        run->loops[i].loop = process_loop(run->process, i);
+    }
+    return OK;
+}
+
+/* $RUNTIME_DIRECTORY/admin.sock, else $XDG_RUNTIME_DIR/weir-PORT.sock, else none. */
+static bool admin_path(struct run *run, uint16_t port)
+{
+    const struct run_config *config = run_config(run, &run_module);
+    const char *dir;
+    int len;
+    if (!config->admin_socket || span_is(span_cstr(config->admin_socket), "off"))
+        return false;
+    if (!span_is(span_cstr(config->admin_socket), "auto"))
+        len = snprintf(run->admin_path, sizeof(run->admin_path), "%s", config->admin_socket);
+    else if ((dir = process_env(run->process, "RUNTIME_DIRECTORY")))
+        len = snprintf(run->admin_path, sizeof(run->admin_path), "%s/admin.sock", dir);
+    else if ((dir = process_env(run->process, "XDG_RUNTIME_DIR")))
+        len = snprintf(run->admin_path, sizeof(run->admin_path), "%s/weir-%u.sock", dir, port);
+    else
+        return false;
+    return len > 0 && (size_t)len < sizeof(run->admin_path);
+}
+
+static result boot_admin(struct run *run, struct diag *diag)
+{
+    struct io_address main_address = {0};
+    const struct run_config *config = run_config(run, &run_module);
+    server_address(run->server, 0, &main_address);
+    if (!admin_path(run, main_address.port)) {
+        if (!config->admin_socket || !span_is(span_cstr(config->admin_socket), "off"))
+            log_event(run->log, EVENT_ADMIN_OFF, LOG_NO_FIELDS,
+                      "no admin listener: neither RUNTIME_DIRECTORY nor XDG_RUNTIME_DIR is set");
+        return OK;
+    }
+    struct server_options options = {
+        .name = "admin",
+        .process = run->process,
+        .metrics = run->metrics,
+        .log = run->log,
+        .slab = run->slab,
+        .config = run_config(run, &server_module),
+        .routes = &run->admin_table,
+        .routes_len = 1,
+    };
+    TRY(server_new(&options, &run->admin, diag));
+    struct io_address address = {.family = IO_UNIX};
+    memcpy(address.path, run->admin_path, sizeof(address.path));
+    struct diag why = {0};
+    if (failed(server_listen(run->admin, &address, "admin", &why))) {
+        char text[DIAG_TEXT_MAX];
+        diag_format(&why, text, sizeof(text));
+        log_event(run->log, EVENT_ADMIN_OFF, LOG_NO_FIELDS, "no admin listener: %s", text);
+        server_free(run->admin);
+        run->admin = NULL;
+    }
+    return OK;
+}
+
+static result boot_server(struct run *run, struct diag *diag)
+{
+    struct server_options options = {
+        .name = "http",
+        .process = run->process,
+        .metrics = run->metrics,
+        .log = run->log,
+        .slab = run->slab,
+        .config = run_config(run, &server_module),
+        .routes = run->tables,
+        .routes_len = ARRAY_LEN(run->tables),
+    };
+    TRY(server_new(&options, &run->server, diag));
+    const struct run_config *config = run_config(run, &run_module);
+    struct io_address address = config->listen.address;
+    if (config->port >= 0)
+        address.port = (uint16_t)config->port;
+    result r = server_listen(run->server, &address, "http", diag);
+    if (is(r, ERR_ADDRESS_IN_USE))
+        diag_prefix(diag, "another program has the port; choose one with --port");
+    TRY(r);
+    server_address(run->server, 0, &address);
+    io_address_format(&address, run->address, sizeof(run->address));
+    log_event(run->log, EVENT_SERVER_LISTENING, LOG_FIELDS(log_str("address", run->address)),
+              "listening on %s", run->address);
+    return OK;
+}
+
+static result boot(struct run *run, struct diag *diag)
+{
+    const struct run_config *config = run_config(run, &run_module);
+    TRY(boot_loops(run, diag));
+    TRY(boot_obs(run, diag));
+    run->slab = run_slab_new(config);
+    if (!run->slab)
+        return diag_fail(diag, ERR_NO_MEMORY, "no memory for the slab");
+    run->tables[0] = (struct route_table){health_routes, health_routes_len, run, NULL};
+    run->admin_table = run->tables[0];
+    TRY(run->kind->start(run, &run->role, &run->tables[1], diag));
+    TRY(boot_server(run, diag));
+    TRY(boot_admin(run, diag));
+    return run_signals(run, diag);
+}
+
+static void release(struct run *run)
+{
+    server_free(run->server);
+    server_free(run->admin);
+    if (run->role)
+        run->kind->free(run->role);
+    process_metrics_free(run->process_metrics);
+    metrics_free(run->metrics);
+    log_free(run->log);
+    slab_free(run->slab);
+    config_unref(run->config);
+    mem_free(run->loops);
+    mem_free(run);
+}
+
+int run_role(const struct run_options *options)
+{
+    struct run *run = MEM_NEW(struct run);
+    mem_must(run, sizeof(*run));
+    run->process = options->process;
+    run->kind = options->role;
+    run->options = options;
+    run->started_at = process_wall(run->process);
+    run->notify_path = process_env(run->process, "NOTIFY_SOCKET");
+    for (size_t i = 0; i < run_modules_len; i++)
+        run->modules[run->modules_len++] = run_modules[i];
+    for (size_t i = 0; i < options->role->modules_len; i++)
+        run->modules[run->modules_len++] = options->role->modules[i];
+    struct diag diag = {0};
+    run->exit_code = boot_config(run);
+    if (run->exit_code == EX_OK) {
+        result r = boot(run, &diag);
+        if (failed(r)) {
+            say(&diag);
+            run->exit_code = exit_code_of((enum err)r.code);
+        } else {
+            run->boot.run = run_begin;
+            loop_post(process_loop(run->process, 0), &run->boot);
+            log_start(run->log);
+            process_run(run->process);
+            log_stop(run->log);
+        }
+    }
+    int code = run->exit_code;
+    release(run);
+    return code;
+}

@@ -1,0 +1,75 @@
+/* What every role's process does alike: start, be watched, reload, drain, end.
+ *
+ *     configuration -> log, metrics, slab -> role's start -> listeners (readyz 503)
+ *     -> loops run -> role's load -> ready (readyz 200, READY=1)
+ *     -> TERM: readyz 503, still accepting for lame_duck -> drain -> exit
+ *
+ * Signals: HUP reloads, USR1 reopens the log, TERM drains, INT is TERM without lame
+ * duck, the second of either ends at once. Exit codes follow sysexits.h; 3 says that
+ * work was cut.
+ *
+ * Threads: everything here belongs to loop 0 (or boot), except the getters.
+ */
+#pragma once
+
+#include "config/config.h"
+#include "net/server.h"
+#include "obs/log.h"
+#include "obs/metrics.h"
+
+struct run;
+
+#define RUN_MODULES_MAX 8
+
+/* A role, as run sees it. */
+struct run_role {
+    const char *name; /* "serve": the command */
+    const struct config_module *const *modules; /* its own, beside run's */
+    size_t modules_len;
+    /* Boot: makes the role's state and its routes. Says why in `diag` on failure. */
+    result (*start)(struct run *run, void **ret_role, struct route_table *ret_routes,
+                    struct diag *diag);
+    /* On loop 0, once the listeners accept: begins what makes the role ready, and calls
+     * run_ready or run_fail once. */
+    void (*load)(void *role);
+    /* After all loops have ended. NULL is allowed. */
+    void (*free)(void *role);
+};
+
+struct run_options {
+    struct process *process;
+    const struct run_role *role;
+    const char *config_path; /* NULL: no file */
+    const struct config_setting *settings; /* flags */
+    size_t settings_len;
+};
+
+/* Runs the role until it ends. Returns the exit code; what went wrong has been said on
+ * standard error or in the log. */
+int run_role(const struct run_options *options);
+
+/* ---- for roles ---- */
+
+struct process *run_process(const struct run *run);
+struct metrics *run_metrics(const struct run *run);
+struct log *run_log(const struct run *run);
+struct slab *run_slab(const struct run *run);
+/* The part of the configuration that this module declared, as it holds now. */
+const void *run_config(const struct run *run, const struct config_module *module);
+/* The first address that callers reach, as text ("127.0.0.1:8080"). */
+const char *run_address(const struct run *run);
+/* The role answers from now on. */
+void run_ready(struct run *run);
+/* It never will: ends the process with the exit code of `code` and this text. */
+void run_fail(struct run *run, enum err code, const char *text);
+/* A line of `/readyz?verbose`: whether the check passes and, in `text`, a few words.
+ * Called on any loop. At most RUN_CHECKS_MAX. */
+#define RUN_CHECKS_MAX 8
+typedef bool (*run_check_fn)(void *arg, struct loop *loop, struct text *text);
+void run_add_check(struct run *run, const char *name, run_check_fn check, void *arg);
+
+/* sysexits.h by our own codes; for cmd too. */
+int exit_code_of(enum err code);
+/* Modules that every role has: server, log, run. */
+extern const struct config_module *const run_modules[];
+extern const size_t run_modules_len;

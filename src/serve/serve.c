@@ -1,0 +1,197 @@
+#include "serve/serve.h"
+
+#include "base/alloc.h"
+#include "serve/serve_private.h"
+
+#include <stdio.h>
+
+/* ---- configuration ---- */
+
+static const struct config_key keys[] = {
+    {.path = "models.path",
+     .help = "a model file, a folder of NAME.onnx, or of MODEL/VERSION/model.onnx",
+     .type = CONFIG_PATH,
+     CONFIG_FIELD(struct serve_config, path)},
+    {.path = "models.name",
+     .flag = "--name",
+     .help = "the model's name, where the path is a single file",
+     .type = CONFIG_NAME,
+     CONFIG_FIELD(struct serve_config, name)},
+    {.path = "models.max_batch_size",
+     .flag = "--max-batch-size",
+     .help = "rows that may run together; 1 is no batching",
+     .fallback = "1",
+     .min = 1,
+     .max = 4096,
+     .type = CONFIG_INT,
+     CONFIG_FIELD(struct serve_config, batch_rows_max)},
+    {.path = "models.max_queue_delay",
+     .flag = "--max-queue-delay",
+     .help = "how long a row may wait for others to run with",
+     .fallback = "0s",
+     .max = 10 * IO_SEC,
+     .type = CONFIG_TIME,
+     CONFIG_FIELD(struct serve_config, batch_delay_max)},
+    {.path = "models.queue_depth_max",
+     .flag = "--queue-depth-max",
+     .help = "rows that may wait for one version; beyond, 429",
+     .fallback = "1024",
+     .min = 1,
+     .max = 1000000,
+     .type = CONFIG_INT,
+     CONFIG_FIELD(struct serve_config, queue_rows_max)},
+    {.path = "models.queue_bytes_max",
+     .help = "bytes that may wait for one version; beyond, 429",
+     .fallback = "512MiB",
+     .min = 4096,
+     .type = CONFIG_SIZE,
+     CONFIG_FIELD(struct serve_config, queue_bytes_max)},
+    {.path = "models.slots",
+     .flag = "--slots",
+     .help = "models running at once; \"auto\" is one a core",
+     .fallback = "auto",
+     .word = "auto",
+     .max = 256,
+     .type = CONFIG_INT,
+     CONFIG_FIELD(struct serve_config, slots)},
+    {.path = "models.backends_path",
+     .flag = "--backends-path",
+     .help = "where backend plug-ins lie; default: with the program",
+     .type = CONFIG_PATH,
+     CONFIG_FIELD(struct serve_config, backends_path)},
+    {.path = "models.engines_path",
+     .flag = "--engines-path",
+     .help = "where the engines' own libraries lie; default: the same",
+     .type = CONFIG_PATH,
+     CONFIG_FIELD(struct serve_config, engines_path)},
+};
+
+const struct config_key *const serve_path_key = &keys[0];
+
+const struct config_module serve_module = {
+    .name = "models",
+    .section = CONFIG_SECTION(struct serve_config, keys),
+};
+
+/* ---- life ---- */
+
+static const struct route routes[] = {
+    {ROUTE_METHOD(METHOD_GET), ROUTE_EXACT, "/", "page", page_start},
+    {ROUTE_ANY, ROUTE_EXACT, "/v2", "v2", oip_start},
+    {ROUTE_ANY, ROUTE_PREFIX, "/v2/", "v2", oip_start},
+    {ROUTE_ANY, ROUTE_PREFIX_NOCASE, "/v1/", "v1", tfs_start},
+};
+
+/* What was configured, else `name` beside the program (a build's folder), else where an
+ * installation has it. */
+static result plug_ins(struct serve *serve, const char *configured, const char *name,
+                       const char *installed, struct text *path)
+{
+    struct file_info info;
+    text_init(path, 4096);
+    if (configured) {
+        text_str(path, configured);
+        return text_result(path);
+    }
+    if (!failed(process_program_folder(run_process(serve->run), path)))
+        text_printf(path, "/%s", name);
+    if (failed(text_result(path)) ||
+        failed(file_stat(run_process(serve->run), text_cstr(path), &info, NULL))) {
+        text_clear(path);
+        text_str(path, installed);
+    }
+    return text_result(path);
+}
+
+static result new_models(struct serve *serve, struct diag *diag)
+{
+    const struct serve_config *config = serve->config;
+    TRY(plug_ins(serve, config->backends_path, "backends", WEIR_BACKENDS_PATH, &serve->backends));
+    TRY(plug_ins(serve, config->engines_path, "engines", WEIR_ENGINES_PATH, &serve->engines));
+    struct model_set_options options = {
+        .process = run_process(serve->run),
+        .metrics = run_metrics(serve->run),
+        .log = run_log(serve->run),
+        .slab = run_slab(serve->run),
+        .backends_path = text_cstr(&serve->backends),
+        .engines_path = text_cstr(&serve->engines),
+        .batch_rows_max = (uint32_t)config->batch_rows_max,
+        .batch_delay_max = config->batch_delay_max,
+        .queue_rows_max = (uint32_t)config->queue_rows_max,
+        .queue_bytes_max = config->queue_bytes_max,
+        .slots = (int)config->slots,
+    };
+    TRY(model_set_new(&options, &serve->models, diag));
+    return model_set_scan(serve->models, config->path, config->name, diag);
+}
+
+static void serve_free(void *role)
+{
+    struct serve *serve = role;
+    if (!serve)
+        return;
+    model_set_free(serve->models);
+    text_release(&serve->backends);
+    text_release(&serve->engines);
+    mem_free(serve);
+}
+
+static result serve_start(struct run *run, void **ret_role, struct route_table *ret_routes,
+                          struct diag *diag)
+{
+    struct serve *serve = MEM_NEW(struct serve);
+    if (!serve)
+        return diag_fail(diag, ERR_NO_MEMORY, "no memory for the role");
+    serve->run = run;
+    serve->config = run_config(run, &serve_module);
+    result r = serve->config->path
+                   ? new_models(serve, diag)
+                   : diag_fail(diag, ERR_ARGUMENT,
+                               "no model is named: expected `weir serve PATH`, or `models: "
+                               "{path: ...}` in the file");
+    if (failed(r)) {
+        serve_free(serve);
+        return r;
+    }
+    *ret_role = serve;
+    *ret_routes = (struct route_table){routes, ARRAY_LEN(routes), serve, NULL};
+    return OK;
+}
+
+/* A single file that was named and cannot be loaded ends the start; of a folder, the
+ * other models are served. */
+static void settled(void *arg)
+{
+    struct serve *serve = arg;
+    struct loop *loop = process_loop(run_process(serve->run), 0);
+    int count = catalog_count(serve->models, loop);
+    int available = 0;
+    for (int i = 0; i < count; i++)
+        available += version_state(catalog_at(serve->models, loop, i)) == MODEL_AVAILABLE;
+    if (count == 1 && available == 0) {
+        struct model_version *only = catalog_at(serve->models, loop, 0);
+        char text[1024];
+        snprintf(text, sizeof(text), "cannot load %s: %s", serve->config->path,
+                 version_error_text(only));
+        run_fail(serve->run, version_error(only), text);
+        return;
+    }
+    run_ready(serve->run);
+}
+
+static void serve_load(void *role)
+{
+    struct serve *serve = role;
+    model_set_load(serve->models, settled, serve);
+}
+
+static const struct config_module *const modules[] = {&serve_module};
+
+const struct run_role serve_role = {
+    .name = "serve",
+    .modules = modules,
+    .modules_len = ARRAY_LEN(modules),
+    .start = serve_start,
+    .load = serve_load,
+    .free = serve_free,
+};
