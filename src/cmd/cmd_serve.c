@@ -8,6 +8,7 @@
 
 #include <stdio.h>
 #include <sysexits.h>
+#include <unistd.h>
 
 /* What no file can say: it is needed before a file is read. */
 struct own {
@@ -86,6 +87,8 @@ static int serve(const struct own *own, const struct flags *flags, struct arena 
     };
     options.settings = settings_of(flags, arena, &options.settings_len);
     int code = run_role(&options);
+    if (code == RUN_EXIT_CUT)
+        _exit(code);
     process_free(process);
     return code;
 }

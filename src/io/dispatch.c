@@ -48,6 +48,12 @@ uint64_t process_descriptors(struct process *process, uint64_t wanted)
     return process->ops->descriptors(process, wanted);
 }
 
+void process_exit_after(struct process *process, io_time patience, int code)
+{
+    if (process->ops->exit_after)
+        process->ops->exit_after(process, patience, code);
+}
+
 result process_program_folder(struct process *process, struct text *into)
 {
     if (!process->ops->program_folder)

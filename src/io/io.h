@@ -56,6 +56,10 @@ struct loop *process_loop(struct process *process, int index);
 void process_run(struct process *process);
 /* Any thread. Open objects need not be closed first; they get no completion. */
 void process_stop(struct process *process);
+/* A backstop for an end that must not hang on a job that never returns: unless the program
+ * has ended by then, it exits with `code` after `patience`, freeing nothing. Any thread;
+ * the first call counts. The simulator, whose jobs all return, ignores it. */
+void process_exit_after(struct process *process, io_time patience, int code);
 /* After `process_run` has returned, or before it was called. NULL is allowed. */
 void process_free(struct process *process);
 

@@ -32,6 +32,7 @@ struct io_ops {
     void (*usage)(struct process *process, struct process_usage *ret_usage);
     uint64_t (*descriptors)(struct process *process, uint64_t wanted);
     const char *(*env)(struct process *process, const char *name);
+    void (*exit_after)(struct process *process, io_time patience, int code); /* NULL: none */
     result (*program_folder)(struct process *process, struct text *into); /* NULL: none */
     result (*signal)(struct process *process, int signal_number,
                      void (*fn)(void *arg, int signal_number), void *arg);

@@ -8,7 +8,16 @@ static struct driver drivers[LOOPS];
 /* Answers of each row alone, by row. */
 static float alone[ROWS][3];
 static bool alone_known;
-static int rows_together; /* the most that ran as one, as far as start times tell */
+static atomic_int rows_together;
+
+/* Counts requests that ran with the one that was completed before. */
+static void together(struct driver *driver, struct call *call)
+{
+    static io_time last[LOOPS];
+    int loop = loop_index(driver->loop);
+    rows_together += call->request.started_at == last[loop];
+    last[loop] = call->request.started_at;
+}
 
 static void row_values(uint64_t row, float values[4])
 {
@@ -28,6 +37,7 @@ static bool mlp_right(struct driver *driver, struct call *call)
 {
     if (call->request.error)
         return false;
+    together(driver, call);
     const float *y = call->request.outputs[0].data;
     for (int64_t i = 0; i < call->rows; i++) {
         float *expected = alone[(call->tag + (uint64_t)i) % ROWS];
@@ -72,6 +82,7 @@ static void run(const char *file, const struct model_set_options *options, int l
     struct world world;
     world_make(&world, loops, options);
     world_scan(&world, file);
+    rows_together = 0;
     world_run(&world, start_all);
     for (int i = 0; i < loops; i++) {
         assert_int_equal(drivers[i].completed, drivers[i].submitted);
@@ -96,6 +107,7 @@ static void inline_batches_answer_as_lone_runs_do(void **state)
     options.batch_rows_max = 32;
     drivers_make(LOOPS, "mlp", 5000, 40, mlp_fill, mlp_right);
     run("mlp.onnx", &options, LOOPS);
+    assert_true(rows_together > 1000);
 }
 
 static void batches_over_loops_answer_as_lone_runs_do(void **state)
@@ -106,6 +118,7 @@ static void batches_over_loops_answer_as_lone_runs_do(void **state)
     options.batch_delay_max = 200 * IO_US;
     drivers_make(LOOPS, "mlp", 3000, 40, mlp_fill, mlp_right);
     run("mlp.onnx", &options, LOOPS);
+    assert_true(rows_together > 1000);
 }
 
 /* y = x + the sum over the batch: alone, y = 2x. */
@@ -119,6 +132,7 @@ static void dependent_fill(struct driver *driver, struct call *call)
 static bool dependent_right(struct driver *driver, struct call *call)
 {
     const float *y = call->request.error ? NULL : call->request.outputs[0].data;
+    together(driver, call);
     return y && y[0] == 2 * (float)call->tag && y[1] == 2;
 }
 
@@ -129,6 +143,7 @@ static void a_model_whose_answers_depend_on_the_batch_is_not_batched(void **stat
     options.batch_delay_max = 200 * IO_US;
     drivers_make(LOOPS, "batch_dependent", 500, 20, dependent_fill, dependent_right);
     run("batch_dependent.onnx", &options, LOOPS);
+    assert_int_equal(rows_together, 0);
 }
 
 /* Strings of different lengths, so that offsets matter. */
@@ -168,9 +183,7 @@ static bool strings_right(struct driver *driver, struct call *call)
             memcmp((const char *)y->data + y->offsets[i], own->data + own->offsets[i], len) != 0)
             return false;
     }
-    if (call->request.started_at == (io_time)driver->random)
-        rows_together++;
-    driver->random = (uint64_t)call->request.started_at;
+    together(driver, call);
     return y->shape[0] == 2 && y->shape[1] == 2;
 }
 
@@ -179,7 +192,6 @@ static void strings_are_gathered_and_told_apart(void **state)
     struct model_set_options options = options_of(OWN_BACKENDS);
     options.batch_rows_max = 16;
     options.batch_delay_max = 200 * IO_US;
-    rows_together = 0;
     drivers_make(LOOPS, "identity_string", 1000, 20, strings_fill, strings_right);
     run("identity_string.onnx", &options, LOOPS);
     assert_true(rows_together > 100);

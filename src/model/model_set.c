@@ -236,7 +236,8 @@ static void start(struct io_post *post)
 
 void model_set_load(struct model_set *set, void (*settled)(void *arg), void *arg)
 {
-    qsort(set->servables, (size_t)set->servables_len, sizeof(struct servable *), compare);
+    if (set->servables_len > 1)
+        qsort(set->servables, (size_t)set->servables_len, sizeof(struct servable *), compare);
     for (int i = 0; set->options.metrics && i < set->servables_len; i++) {
         struct servable *servable = set->servables[i];
         struct metrics *metrics = set->options.metrics;

@@ -8,13 +8,18 @@
 #include <signal.h>
 #include <stdio.h>
 
-#define EXIT_CUT 3
+/* From the end of the loops to the end of the process. */
+#define EXIT_PATIENCE (2 * IO_SEC)
 /* After the drain's own deadline: for connections to close. */
 #define DRAIN_GRACE (1 * IO_SEC)
 
+/* What is cut may be in a job that does not come back, and a log's pipe may be stalled. */
 static void end(struct run *run)
 {
     run->phase = RUN_ENDING;
+    if (run->kind->stop)
+        run->kind->stop(run->role);
+    process_exit_after(run->process, EXIT_PATIENCE, run->exit_code);
     process_stop(run->process);
 }
 
@@ -52,7 +57,7 @@ void run_begin(struct io_post *boot)
 static void finished(struct run *run)
 {
     if (run->cut && !run->exit_code)
-        run->exit_code = EXIT_CUT;
+        run->exit_code = RUN_EXIT_CUT;
     log_event(run->log, EVENT_SERVER_STOPPED, LOG_FIELDS(log_uint("cut", run->cut)),
               run->cut ? "stopped; work was cut" : "stopped; all work was finished");
     end(run);

@@ -281,6 +281,7 @@ int run_role(const struct run_options *options)
         }
     }
     int code = run->exit_code;
-    release(run);
+    if (!run->cut)
+        release(run);
     return code;
 }

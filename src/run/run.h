@@ -32,6 +32,9 @@ struct run_role {
     /* On loop 0, once the listeners accept: begins what makes the role ready, and calls
      * run_ready or run_fail once. */
     void (*load)(void *role);
+    /* On loop 0, before the loops end with work that is cut: begins nothing new. May be
+     * NULL. */
+    void (*stop)(void *role);
     /* After all loops have ended. NULL is allowed. */
     void (*free)(void *role);
 };
@@ -45,7 +48,9 @@ struct run_options {
 };
 
 /* Runs the role until it ends. Returns the exit code; what went wrong has been said on
- * standard error or in the log. */
+ * standard error or in the log. After RUN_EXIT_CUT the caller ends the program at once
+ * and frees nothing: a backend may still be at work on what was cut. */
+#define RUN_EXIT_CUT 3
 int run_role(const struct run_options *options);
 
 /* ---- for roles ---- */

@@ -136,6 +136,12 @@ static void serve_free(void *role)
     mem_free(serve);
 }
 
+static void serve_stop(void *role)
+{
+    struct serve *serve = role;
+    model_set_stop(serve->models);
+}
+
 static result serve_start(struct run *run, void **ret_role, struct route_table *ret_routes,
                           struct diag *diag)
 {
@@ -193,5 +199,6 @@ const struct run_role serve_role = {
     .modules_len = ARRAY_LEN(modules),
     .start = serve_start,
     .load = serve_load,
+    .stop = serve_stop,
     .free = serve_free,
 };

@@ -61,16 +61,33 @@ struct scan {
     struct diag *diag;
 };
 
-static result scan_fail(struct scan *s, enum err code, const char *what, int64_t expected,
-                        int64_t got)
+/* With the place of what comes next. */
+static NOINLINE result scan_depth(struct scan *s, int expected, int got)
 {
     int line, column;
 
-    if (!s->diag)
-        return fail(code);
     json_place(s->r->text, s->r->at, &line, &column);
-    return diag_fail_at(s->diag, code, NULL, line, column, "expected %s %lld, got %lld", what,
+    return diag_fail_at(s->diag, ERR_SHAPE, NULL, line, column,
+                        "expected arrays %d deep, got %d", expected, got);
+}
+
+static NOINLINE result scan_count(struct scan *s, int64_t expected, int64_t got)
+{
+    int line, column;
+
+    json_place(s->r->text, s->r->at, &line, &column);
+    return diag_fail_at(s->diag, ERR_SHAPE, NULL, line, column,
+                        "expected %lld elements as in the first array, got %lld",
                         (long long)expected, (long long)got);
+}
+
+static NOINLINE result scan_kind(struct scan *s, size_t at, const char *got)
+{
+    int line, column;
+
+    json_place(s->r->text, at, &line, &column);
+    return diag_fail_at(s->diag, ERR_TYPE, NULL, line, column,
+                        "expected an element of a tensor, got %s", got);
 }
 
 static result scan_bytes(struct scan *s)
@@ -82,16 +99,12 @@ static result scan_bytes(struct scan *s)
 
     json_enter(r);
     TRY(json_member(r, &first, &name, &more));
-    if (!more || !json_string_is(&name, SPAN("b64")) || json_peek(r) != JSON_STRING) {
-        r->at = at;
-        return scan_fail(s, ERR_TYPE, "no object at depth", s->depth, s->depth);
-    }
+    if (!more || !json_string_is(&name, SPAN("b64")) || json_peek(r) != JSON_STRING)
+        return scan_kind(s, at, "an object");
     TRY(json_read_string(r, &value));
     TRY(json_member(r, &first, &name, &more));
-    if (more) {
-        r->at = at;
-        return scan_fail(s, ERR_TYPE, "no object at depth", s->depth, s->depth);
-    }
+    if (more)
+        return scan_kind(s, at, "an object");
     s->t.string_bytes += value.len;
     s->t.kinds |= JSON_KIND_STRING;
     return OK;
@@ -105,7 +118,7 @@ static result scan_scalar(struct scan *s)
     if (s->t.rank < 0)
         s->t.rank = s->depth;
     if (kind != JSON_NOTHING && s->t.rank != s->depth)
-        return scan_fail(s, ERR_SHAPE, "arrays to depth", s->t.rank, s->depth);
+        return scan_depth(s, s->t.rank, s->depth);
     switch (kind) {
     case JSON_NUMBER:
         s->t.kinds |= JSON_KIND_NUMBER;
@@ -118,11 +131,12 @@ static result scan_scalar(struct scan *s)
         break;
     case JSON_OBJECT:
         if (!(s->r->dialect & JSON_B64))
-            return scan_fail(s, ERR_TYPE, "no object at depth", s->depth, s->depth);
+            return scan_kind(s, s->r->at, "an object");
         TRY(scan_bytes(s));
         break;
     case JSON_NULL:
-        return scan_fail(s, ERR_TYPE, "no null at depth", s->depth, s->depth);
+        TRY(json_skip_value(s->r));
+        return scan_kind(s, s->r->at - strlen("null"), "null");
     case JSON_TRUE:
     case JSON_FALSE:
         s->t.kinds |= JSON_KIND_BOOL;
@@ -144,7 +158,7 @@ static result scan_close(struct scan *s)
     if (*extent < 0)
         *extent = count;
     else if (*extent != count)
-        return scan_fail(s, ERR_SHAPE, "elements:", *extent, count);
+        return scan_count(s, *extent, count);
     return OK;
 }
 
@@ -170,7 +184,7 @@ static result scan_open(struct scan *s, bool *ret_closed)
     if (s->t.rank < 0)
         s->t.rank = s->depth;
     else if (commas && s->t.rank != s->depth)
-        return scan_fail(s, ERR_SHAPE, "arrays to depth", s->t.rank, s->depth);
+        return scan_depth(s, s->t.rank, s->depth);
     json_enter(r);
     s->count[s->depth - 1] = (int64_t)commas;
     s->t.elements += commas;
@@ -185,9 +199,9 @@ static result scan_value(struct scan *s, bool *ret_complete)
     if (json_peek(s->r) != JSON_ARRAY)
         return scan_scalar(s);
     if (s->depth == WEIR_RANK_MAX)
-        return scan_fail(s, ERR_SHAPE, "arrays to depth", WEIR_RANK_MAX, s->depth + 1);
+        return scan_depth(s, WEIR_RANK_MAX, s->depth + 1);
     if (s->t.rank >= 0 && s->depth >= s->t.rank)
-        return scan_fail(s, ERR_SHAPE, "arrays to depth", s->t.rank, s->depth + 1);
+        return scan_depth(s, s->t.rank, s->depth + 1);
     json_enter(s->r);
     s->count[s->depth++] = 0;
     return scan_open(s, ret_complete);
@@ -302,9 +316,11 @@ static NOINLINE result fill_odd(const struct fill *f, result r)
 {
     size_t at = f->r->at;
     enum json_kind kind = json_peek(f->r);
+    double unused;
+    bool named = json_nonfinite(f->r, &unused) > 0;
 
     TRY(json_skip_value(f->r));
-    if (kind == JSON_NUMBER && is(r, ERR_SYNTAX))
+    if (kind == JSON_NUMBER && is(r, ERR_SYNTAX) && !named)
         return json_fault(f->r, JSON_FAULT_ARRAY_COMMA, f->r->at); /* 01 */
     f->r->at = at;
     return fill_fail(f, kind == JSON_NUMBER && is(r, ERR_RANGE) ? ERR_RANGE : ERR_TYPE);

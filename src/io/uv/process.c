@@ -94,6 +94,39 @@ static void release(struct process *base)
     mem_free(process);
 }
 
+struct backstop {
+    io_time patience;
+    int code;
+};
+
+/* Sleeps on a thread of its own, which nobody joins: the process ends with it or before. */
+static void *backstop_run(void *arg)
+{
+    struct backstop backstop = *(struct backstop *)arg;
+    mem_free(arg);
+    struct timespec left = {.tv_sec = (time_t)(backstop.patience / IO_SEC),
+                            .tv_nsec = (long)(backstop.patience % IO_SEC)};
+    while (nanosleep(&left, &left) != 0 && errno == EINTR)
+        ;
+    _exit(backstop.code);
+}
+
+static void exit_after(struct process *base, io_time patience, int code)
+{
+    struct iouv_process *process = iouv_process(base);
+    pthread_t thread;
+    if (atomic_exchange_explicit(&process->exit_armed, true, memory_order_relaxed))
+        return;
+    struct backstop *backstop = MEM_NEW(struct backstop);
+    if (!backstop)
+        return;
+    *backstop = (struct backstop){patience, code};
+    if (iouv_thread_start(&thread, backstop_run, backstop) == 0)
+        pthread_detach(thread);
+    else
+        mem_free(backstop);
+}
+
 static result program_folder(struct process *process, struct text *into)
 {
     char path[4096];
@@ -123,6 +156,7 @@ static const struct io_ops ops = {
     .descriptors = iouv_descriptors,
     .env = env,
     .program_folder = program_folder,
+    .exit_after = exit_after,
     .signal = iouv_signal,
     .datagram = iouv_datagram,
     .wake = iouv_wake,

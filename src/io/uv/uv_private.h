@@ -73,6 +73,7 @@ enum iouv_gate { GATE_SHUT, GATE_RUN, GATE_END };
 struct iouv_process {
     struct process base;
     atomic_bool stopping;
+    atomic_bool exit_armed; /* process_exit_after was called */
     pthread_mutex_t gate_mutex;
     pthread_cond_t gate_opened;
     enum iouv_gate gate;
