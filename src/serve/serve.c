@@ -82,32 +82,42 @@ static const struct route routes[] = {
     {ROUTE_ANY, ROUTE_PREFIX_NOCASE, "/v1/", "v1", tfs_start},
 };
 
-/* What was configured, else `name` beside the program (a build's folder), else where an
- * installation has it. */
-static result plug_ins(struct serve *serve, const char *configured, const char *name,
-                       const char *installed, struct text *path)
+static bool is_there(struct serve *serve, const struct text *path)
 {
     struct file_info info;
+    return !failed(text_result(path)) &&
+           !failed(file_stat(run_process(serve->run), text_cstr(path), &info, NULL));
+}
+
+/* What was configured, else `name` beside the program (a build's folder), else where an
+ * installation has it, seen from the program, so that it may be moved. */
+static result plug_ins(struct serve *serve, const char *configured, const char *name,
+                       struct text *path)
+{
     text_init(path, 4096);
     if (configured) {
         text_str(path, configured);
         return text_result(path);
     }
-    if (!failed(process_program_folder(run_process(serve->run), path)))
-        text_printf(path, "/%s", name);
-    if (failed(text_result(path)) ||
-        failed(file_stat(run_process(serve->run), text_cstr(path), &info, NULL))) {
-        text_clear(path);
-        text_str(path, installed);
-    }
+    TRY(process_program_folder(run_process(serve->run), path));
+    size_t folder = path->len;
+    text_printf(path, "/%s", name);
+    if (is_there(serve, path))
+        return OK;
+    struct text installed;
+    text_init(&installed, 4096);
+    text_append(&installed, span_first(text_span(path), folder));
+    text_printf(&installed, "/../" WEIR_LIBDIR "/weir/%s", name);
+    text_release(path);
+    *path = installed;
     return text_result(path);
 }
 
 static result new_models(struct serve *serve, struct diag *diag)
 {
     const struct serve_config *config = serve->config;
-    TRY(plug_ins(serve, config->backends_path, "backends", WEIR_BACKENDS_PATH, &serve->backends));
-    TRY(plug_ins(serve, config->engines_path, "engines", WEIR_ENGINES_PATH, &serve->engines));
+    TRY(plug_ins(serve, config->backends_path, "backends", &serve->backends));
+    TRY(plug_ins(serve, config->engines_path, "engines", &serve->engines));
     struct model_set_options options = {
         .process = run_process(serve->run),
         .metrics = run_metrics(serve->run),
