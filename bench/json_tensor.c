@@ -4,9 +4,9 @@
  *
  *   bench-json-tensor [elements] [rounds]
  */
+#include "wire/json_tensor.h"
 #include "base/alloc.h"
 #include "base/number.h"
-#include "wire/json_tensor.h"
 
 #include <stdio.h>
 #include <stdlib.h>

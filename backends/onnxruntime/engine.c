@@ -140,11 +140,11 @@ static int32_t engine_init(struct engine *engine, const weir_host *host, weir_er
     if (!engine->api)
         return WEIR_UNIMPLEMENTED;
     const OrtApi *api = engine->api;
-    int32_t code = engine_failed(engine,
-                                 api->CreateEnvWithCustomLogger(environment_log, NULL,
-                                                                ORT_LOGGING_LEVEL_WARNING, "weir",
-                                                                &engine->env),
-                                 "start ONNX Runtime", error);
+    int32_t code =
+        engine_failed(engine,
+                      api->CreateEnvWithCustomLogger(
+                          environment_log, NULL, ORT_LOGGING_LEVEL_WARNING, "weir", &engine->env),
+                      "start ONNX Runtime", error);
     if (code)
         return code;
     code = engine_failed(engine, api->DisableTelemetryEvents(engine->env),

@@ -30,7 +30,7 @@ struct engine {
 
 /* How one extent of an output follows from the inputs. */
 struct extent_source {
-    int8_t input;     /* index, or -1 when it does not */
+    int8_t input; /* index, or -1 when it does not */
     uint8_t dimension;
 };
 

@@ -90,8 +90,8 @@ static int32_t session_options(struct engine *engine, const weir_model_config *c
         arena ? NULL : api->DisableMemPattern(options),
     };
     for (size_t i = 0; i < sizeof(statuses) / sizeof(statuses[0]); i++) {
-        int32_t one = engine_failed(engine, statuses[i], "set the session's options",
-                                    code ? NULL : error);
+        int32_t one =
+            engine_failed(engine, statuses[i], "set the session's options", code ? NULL : error);
         code = code ? code : one;
     }
     return code;
@@ -170,22 +170,46 @@ static int32_t type_read(struct weir_model *model, const OrtTypeInfo *type, stru
     return shape_read(model, info, ports, index, error);
 }
 
-static int32_t ports_read(struct weir_model *model, struct ports *ports, bool outputs,
-                          weir_error *error)
+static int32_t port_read(struct weir_model *model, struct ports *ports, int32_t index, bool outputs,
+                         weir_error *error)
 {
     const struct engine *engine = model->engine;
     const OrtApi *api = engine->api;
-    const char *what = outputs ? "output" : "input";
+    char **name = &ports->names[index];
+    size_t at = (size_t)index;
+    OrtStatus *status = outputs
+                            ? api->SessionGetOutputName(model->session, at, model->allocator, name)
+                            : api->SessionGetInputName(model->session, at, model->allocator, name);
+    int32_t code = engine_failed(engine, status, "read a port's name", error);
+    if (code)
+        return code;
+    ports->count = index + 1;
+    ports->ports[index].size = sizeof(weir_port);
+    ports->ports[index].name = *name;
+    OrtTypeInfo *type = NULL;
+    status = outputs ? api->SessionGetOutputTypeInfo(model->session, at, &type)
+                     : api->SessionGetInputTypeInfo(model->session, at, &type);
+    code = engine_failed(engine, status, "read a port's type", error);
+    if (!code)
+        code = type_read(model, type, ports, index, outputs ? "output" : "input", error);
+    if (type)
+        api->ReleaseTypeInfo(type);
+    return code;
+}
+
+static int32_t ports_read(struct weir_model *model, struct ports *ports, bool outputs,
+                          weir_error *error)
+{
+    const OrtApi *api = model->engine->api;
     size_t count = 0;
-    int32_t code = engine_failed(engine,
-                                 outputs ? api->SessionGetOutputCount(model->session, &count)
-                                         : api->SessionGetInputCount(model->session, &count),
-                                 "count the ports", error);
+    OrtStatus *status = outputs ? api->SessionGetOutputCount(model->session, &count)
+                                : api->SessionGetInputCount(model->session, &count);
+    int32_t code = engine_failed(model->engine, status, "count the ports", error);
     if (code)
         return code;
     if (count > WEIR_PORTS_MAX)
-        return engine_error(error, WEIR_UNIMPLEMENTED, "%zu %ss; at most %d are supported", count,
-                            what, WEIR_PORTS_MAX);
+        return engine_error(error, WEIR_UNIMPLEMENTED, "%zu %s; at most %d are supported", count,
+                            outputs ? "outputs" : "inputs", WEIR_PORTS_MAX);
     ports->ports = calloc(count + 1, sizeof(*ports->ports));
     ports->extra = calloc(count + 1, sizeof(*ports->extra));
     ports->names = calloc(count + 1, sizeof(*ports->names));
@@ -193,31 +217,9 @@ static int32_t ports_read(struct weir_model *model, struct ports *ports, bool ou
     ports->symbols = calloc(count + 1, sizeof(*ports->symbols));
     if (!ports->ports || !ports->extra || !ports->names || !ports->shapes || !ports->symbols)
         return engine_error(error, WEIR_RESOURCE_EXHAUSTED, "out of memory");
-    for (size_t i = 0; i < count; i++) {
-        char **name = &ports->names[i];
-        code = engine_failed(
-            engine,
-            outputs ? api->SessionGetOutputName(model->session, i, model->allocator, name)
-                    : api->SessionGetInputName(model->session, i, model->allocator, name),
-            "read a port's name", error);
-        if (code)
-            return code;
-        ports->count = (int32_t)i + 1;
-        ports->ports[i].size = sizeof(weir_port);
-        ports->ports[i].name = *name;
-        OrtTypeInfo *type = NULL;
-        code = engine_failed(engine,
-                             outputs ? api->SessionGetOutputTypeInfo(model->session, i, &type)
-                                     : api->SessionGetInputTypeInfo(model->session, i, &type),
-                             "read a port's type", error);
-        if (!code)
-            code = type_read(model, type, ports, (int32_t)i, what, error);
-        if (type)
-            api->ReleaseTypeInfo(type);
-        if (code)
-            return code;
-    }
-    return WEIR_OK;
+    for (size_t i = 0; !code && i < count; i++)
+        code = port_read(model, ports, (int32_t)i, outputs, error);
+    return code;
 }
 
 static void ports_release(struct weir_model *model, struct ports *ports)

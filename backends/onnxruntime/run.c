@@ -51,8 +51,7 @@ static struct run_context *context_take(struct weir_instance *instance, weir_req
     return NULL;
 }
 
-static void context_give(struct engine *engine, struct run_context *context,
-                         weir_request *request)
+static void context_give(struct engine *engine, struct run_context *context, weir_request *request)
 {
     if (!context)
         return;
@@ -120,7 +119,7 @@ struct run {
     struct engine *engine;
     const weir_host *host;
     weir_request *request;
-    int32_t outputs_len; /* that are wanted */
+    int32_t outputs_len;             /* that are wanted */
     int32_t outputs[WEIR_PORTS_MAX]; /* their indices */
     const char *output_names[WEIR_PORTS_MAX];
     weir_tensor tensors[WEIR_PORTS_MAX]; /* inputs */
@@ -153,9 +152,9 @@ static uint64_t elements_of(const int64_t *shape, int32_t rank)
 static int32_t strings_in(struct run *run, const weir_tensor *tensor, OrtValue **ret_value)
 {
     const OrtApi *api = run->engine->api;
-    int32_t code = run_status(run, api->CreateTensorAsOrtValue(
-                                       run->model->allocator, tensor->shape, (size_t)tensor->rank,
-                                       ONNX_TENSOR_ELEMENT_DATA_TYPE_STRING, ret_value));
+    int32_t code = run_status(
+        run, api->CreateTensorAsOrtValue(run->model->allocator, tensor->shape, (size_t)tensor->rank,
+                                         ONNX_TENSOR_ELEMENT_DATA_TYPE_STRING, ret_value));
     uint64_t elements = elements_of(tensor->shape, tensor->rank);
     for (uint64_t i = 0; !code && i < elements; i++) {
         size_t len = tensor->offsets[i + 1] - tensor->offsets[i];
@@ -237,8 +236,8 @@ static int32_t strings_out(struct run *run, OrtValue *value, int32_t index, cons
     if (!offsets || !data)
         code = run_text(run, WEIR_RESOURCE_EXHAUSTED, "out of memory");
     if (!code)
-        code = run_status(run, api->GetStringTensorContent(value, data, bytes, (size_t *)offsets,
-                                                           elements));
+        code = run_status(
+            run, api->GetStringTensorContent(value, data, bytes, (size_t *)offsets, elements));
     if (!code) {
         offsets[elements] = bytes;
         code = run->host->tensor_strings(run->request, index, rank, shape, data, offsets);
@@ -300,20 +299,19 @@ static int32_t run_once(struct run *run, bool promise, const OrtRunOptions *opti
     if (code)
         return code;
     memcpy(promised, run->outputs_ort, (size_t)run->outputs_len * sizeof(promised[0]));
-    code = run_status(run, run->engine->api->Run(
-                               run->model->session, options,
-                               (const char *const *)run->model->inputs.names,
-                               (const OrtValue *const *)run->inputs_ort,
-                               (size_t)run->model->inputs.count, run->output_names,
-                               (size_t)run->outputs_len, run->outputs_ort));
+    code =
+        run_status(run, run->engine->api->Run(run->model->session, options,
+                                              (const char *const *)run->model->inputs.names,
+                                              (const OrtValue *const *)run->inputs_ort,
+                                              (size_t)run->model->inputs.count, run->output_names,
+                                              (size_t)run->outputs_len, run->outputs_ort));
     for (int32_t i = 0; !code && i < run->outputs_len; i++)
         if (!promised[i])
             code = output_copy(run, run->outputs_ort[i], run->outputs[i]);
     return code;
 }
 
-static int32_t run_all(struct weir_instance *instance, struct run *run,
-                       struct run_context *context)
+static int32_t run_all(struct weir_instance *instance, struct run *run, struct run_context *context)
 {
     int32_t code = inputs_wrap(run);
     if (code || run->outputs_len == 0)

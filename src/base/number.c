@@ -98,10 +98,8 @@ static uint64_t join8(uint64_t v)
 }
 
 static const uint64_t power10_u64[] = {
-    1,       10,        100,        1000,        10000,
-    100000,  1000000,   10000000,   100000000,   1000000000,
-    1e10,    1e11,      1e12,       1e13,        1e14,
-    1e15,    1e16,      1e17,       1e18,        10000000000000000000u,
+    1,    10,   100,  1000, 10000, 100000, 1000000, 10000000, 100000000, 1000000000,
+    1e10, 1e11, 1e12, 1e13, 1e14,  1e15,   1e16,    1e17,     1e18,      10000000000000000000u,
 };
 
 /* Appends digits to `*w`, modulo 2^64. Returns where they end. */
@@ -229,17 +227,35 @@ static uint64_t format_infinity(const struct format *f)
     return (uint64_t)f->exponent_infinite << f->fraction_bits;
 }
 
-/* The bits of w · 10^q; false when 128 bits of the power do not decide. */
+/* m · 2^e to the nearest, ties up: `m` has one bit more than the format keeps, and ties
+ * that go down have been cleared of it. */
+static uint64_t assemble(uint64_t m, int e, const struct format *f)
+{
+    if (e <= 0) {
+        if (1 - e >= 64)
+            return 0;
+        m >>= 1 - e;
+        return (m + (m & 1)) >> 1; /* it may round up to the least normal value */
+    }
+    m = (m + (m & 1)) >> 1;
+    if (m >> (f->fraction_bits + 1)) {
+        m >>= 1;
+        e++;
+    }
+    if (e >= f->exponent_infinite)
+        return format_infinity(f);
+    return (uint64_t)e << f->fraction_bits | (m & (((uint64_t)1 << f->fraction_bits) - 1));
+}
+
+static bool may_tie(int64_t q, const struct format *f)
+{
+    return q >= f->tie_min && q <= f->tie_max;
+}
+
+/* The bits of w · 10^q, for w > 0 and q within the format's; false when 128 bits of the power do
+ * not decide. */
 static bool product(uint64_t w, int64_t q, const struct format *f, uint64_t *ret_bits)
 {
-    if (!w || q < f->power_min) {
-        *ret_bits = 0;
-        return true;
-    }
-    if (q > f->power_max) {
-        *ret_bits = format_infinity(f);
-        return true;
-    }
     struct number_pow10 power = number_pow10[q - NUMBER_POW10_MIN];
     /* The lower half rounds up where 5^-q fits 64 bits, so that a tie is seen as one. */
     power.lo += q < 0 && q >= -27;
@@ -257,29 +273,11 @@ static bool product(uint64_t w, int64_t q, const struct format *f, uint64_t *ret
     }
     int top = (int)(hi >> 63);
     int shift = top + 64 - f->fraction_bits - 3;
-    uint64_t m = hi >> shift; /* one bit more than the format has */
+    uint64_t m = hi >> shift;
     int e = (int)((217706 * q) >> 16) + 63 + top - zeros - f->exponent_min;
-
-    if (e <= 0) {
-        if (1 - e >= 64) {
-            *ret_bits = 0;
-            return true;
-        }
-        m >>= 1 - e;
-        m = (m + (m & 1)) >> 1; /* it may round up to the least normal value */
-        *ret_bits = m;
-        return true;
-    }
-    if (lo <= 1 && q >= f->tie_min && q <= f->tie_max && (m & 3) == 1 && m << shift == hi)
-        m &= ~(uint64_t)1; /* a tie, and the value below is even */
-    m = (m + (m & 1)) >> 1;
-    if (m >> (f->fraction_bits + 1)) {
-        m >>= 1;
-        e++;
-    }
-    *ret_bits = e >= f->exponent_infinite
-                    ? format_infinity(f)
-                    : (uint64_t)e << f->fraction_bits | (m & (((uint64_t)1 << f->fraction_bits) - 1));
+    if (lo <= 1 && e > 0 && (m & 3) == 1 && m << shift == hi && may_tie(q, f))
+        m &= ~(uint64_t)1; /* the value below is even */
+    *ret_bits = assemble(m, e, f);
     return true;
 }
 
@@ -340,6 +338,10 @@ static NOINLINE uint64_t decimal_bits(const struct decimal *d, const struct form
 {
     uint64_t bits, above;
 
+    if (!d->w || d->exponent < f->power_min)
+        return 0;
+    if (d->exponent > f->power_max)
+        return format_infinity(f);
     if (!product(d->w, d->exponent, f, &bits))
         return decimal_slow(d, f);
     /* The digits cut off lie between w and w + 1: good when both round alike. */
@@ -535,7 +537,7 @@ uint16_t number_f16_of_f64(double value)
         return sign | 0x7e00;
     if (magnitude >= 0x47800000) /* 65536 */
         return sign | 0x7c00;
-    if (magnitude < 0x38800000) { /* 2^-14: a subnormal, in units of 2^-24 */
+    if (magnitude < 0x38800000) {   /* 2^-14: a subnormal, in units of 2^-24 */
         if (magnitude < 0x33000000) /* 2^-25 */
             return sign;
         uint32_t m = (magnitude & 0x7fffff) | 0x800000;

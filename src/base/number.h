@@ -17,7 +17,7 @@
 #include "base/result.h"
 #include "base/span.h"
 
-/* Bytes that the printers may write; none of them writes a NUL. */
+/* Bytes that the printers may write over, more than they return; none writes a NUL. */
 #define NUMBER_U64_MAX 20
 #define NUMBER_I64_MAX 20
 #define NUMBER_F32_MAX 48
@@ -53,8 +53,8 @@ size_t number_read_f64s(struct span text, size_t n, double limit, double *out, s
 /* Writes a finite value; NaN and infinities are the caller's business. Returns the
  * number of bytes. A whole number keeps ".0", so that a reader without a schema still
  * takes it for a float. Values from 1e-5 up to 1e17 (double) or 1e9 (float) are
- * written in full, others as d.ddde±xx with at least one digit of exponent: all digits
- * written are significant, except zeros that end a whole number. */
+ * written in full, others with an exponent: 1.5e-7, 1e17. All digits written are
+ * significant, except zeros that end a whole number. */
 size_t number_print_f32(float value, char *out) NONNULL(2);
 size_t number_print_f64(double value, char *out) NONNULL(2);
 
@@ -62,6 +62,6 @@ size_t number_print_f64(double value, char *out) NONNULL(2);
  * even; what is too large becomes infinity, a NaN stays one. From a double, with one
  * rounding. The way back is exact. */
 uint16_t number_f16_of_f64(double value);
-float number_f32_of_f16(uint16_t bits);
+float number_f32_of_f16(uint16_t half);
 uint16_t number_bf16_of_f64(double value);
-float number_f32_of_bf16(uint16_t bits);
+float number_f32_of_bf16(uint16_t half);

@@ -4,6 +4,10 @@
 
 #include <math.h>
 
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
+
 /* ---- digits ---- */
 
 static const char pairs[200] = "00010203040506070809101112131415161718192021222324"
@@ -133,9 +137,8 @@ static struct shortest choose(uint64_t low, uint64_t value, uint64_t high, bool 
     return (struct shortest){s + up, k};
 }
 
-/* c · 2^q, c and q from the bits of a positive finite value. `closer`: the value below
- * is half as far as the one above, because c is a power of two. */
-static struct shortest shortest_f64(uint64_t c, int q, bool closer)
+/* Always right, and slow: three long products and branches that guess badly. */
+static NOINLINE struct shortest exact_f64(uint64_t c, int q, bool closer)
 {
     int k = closer ? log10_three_quarters_pow2(q) : log10_pow2(q);
     int h = q + log2_pow10(-k) + 1;
@@ -145,7 +148,7 @@ static struct shortest shortest_f64(uint64_t c, int q, bool closer)
                   product_f64(g, (4 * c + 2) << h), !(c & 1), k);
 }
 
-static struct shortest shortest_f32(uint64_t c, int q, bool closer)
+static NOINLINE struct shortest exact_f32(uint64_t c, int q, bool closer)
 {
     int k = closer ? log10_three_quarters_pow2(q) : log10_pow2(q);
     int h = q + log2_pow10(-k) + 1;
@@ -155,6 +158,60 @@ static struct shortest shortest_f32(uint64_t c, int q, bool closer)
 
     return choose(product_f32(g, (4 * c - 2 + closer) << h), product_f32(g, (4 * c) << h),
                   product_f32(g, (4 * c + 2) << h), !(c & 1), k);
+}
+
+/* The choice from one product: `whole` and `fraction` are the value in units of 10^k, half
+ * the distance to its neighbours is `half`, all fixed point with 60 bits behind the point
+ * and wrong by less than `doubt`. False where that could matter.
+ *
+ * Half the distance is 0.5 to 5 units: a multiple of ten within it is the shortest, else
+ * the nearest whole number is. Its digits may end in a zero, which costs nothing later;
+ * a branch would. */
+static inline bool choose_fast(uint64_t whole, uint64_t fraction, uint64_t half, uint64_t doubt,
+                               uint64_t *ret_digits)
+{
+    const uint64_t one = (uint64_t)1 << 60;
+    uint64_t tens = whole / 10;
+    uint64_t above = (whole - tens * 10) * one + fraction, below = 10 * one - above;
+    bool up = below < above;
+    uint64_t near = up ? below : above;
+    uint64_t ten = (tens + up) * 10, single = whole + (fraction > one / 2);
+
+    *ret_digits = near < half ? ten : single;
+    uint64_t from_half = near > half ? near - half : half - near;
+    uint64_t middle = fraction > one / 2 ? fraction - one / 2 : one / 2 - fraction;
+    return from_half > doubt && middle > doubt;
+}
+
+/* c · 2^q, c and q from the bits of a positive finite value. `closer`: the value below
+ * is half as far as the one above, because c is a power of two. */
+static inline struct shortest shortest_f64(uint64_t c, int q, bool closer)
+{
+    int k = log10_pow2(q);
+    int h = q + log2_pow10(-k) + 1;
+    struct number_pow10 g = number_pow10[-k - NUMBER_POW10_MIN];
+    uint64_t digits;
+
+    unsigned __int128 value =
+        (unsigned __int128)g.hi * (c << h) + (uint64_t)(((unsigned __int128)g.lo * (c << h)) >> 64);
+    if (LIKELY(!closer && choose_fast((uint64_t)(value >> 64), (uint64_t)value >> 4,
+                                      g.hi >> (5 - h), 16, &digits)))
+        return (struct shortest){digits, k};
+    return exact_f64(c, q, closer);
+}
+
+static inline struct shortest shortest_f32(uint64_t c, int q, bool closer)
+{
+    int k = log10_pow2(q);
+    int h = q + log2_pow10(-k) + 1;
+    uint64_t g = number_pow10[-k - NUMBER_POW10_MIN].hi;
+    uint64_t digits;
+
+    unsigned __int128 value = (unsigned __int128)g * (c << h);
+    if (LIKELY(!closer && choose_fast((uint64_t)(value >> 64), (uint64_t)value >> 4, g >> (5 - h),
+                                      (uint64_t)1 << 28, &digits)))
+        return (struct shortest){digits, k};
+    return exact_f32(c, q, closer);
 }
 
 /* ---- layout ---- */
@@ -185,6 +242,39 @@ struct digits {
     char first;
 };
 
+/* Two times eight digits as chars8 makes them, and how many are left without the zeros at
+ * their end. */
+#if defined(__SSE2__)
+static int chars16(uint32_t high, uint32_t low, struct digits *d)
+{
+    /* The same three steps on all parts: by 10000 in 32 bits, by 100 and 10 in 16. */
+    __m128i v = _mm_set_epi64x(low, high);
+    __m128i q = _mm_srli_epi64(_mm_mul_epu32(v, _mm_set1_epi32((int)0xd1b71759)), 45);
+    v = _mm_sub_epi32(v, _mm_mul_epu32(q, _mm_set1_epi32(10000)));
+    v = _mm_or_si128(q, _mm_slli_epi64(v, 32));
+    q = _mm_srli_epi16(_mm_mulhi_epu16(v, _mm_set1_epi16(5243)), 3);
+    v = _mm_sub_epi16(v, _mm_mullo_epi16(q, _mm_set1_epi16(100)));
+    v = _mm_or_si128(q, _mm_slli_epi32(v, 16));
+    q = _mm_mulhi_epu16(v, _mm_set1_epi16(6554));
+    v = _mm_sub_epi16(v, _mm_mullo_epi16(q, _mm_set1_epi16(10)));
+    v = _mm_or_si128(q, _mm_slli_epi16(v, 8));
+    uint32_t zeros = (uint32_t)_mm_movemask_epi8(_mm_cmpeq_epi8(v, _mm_setzero_si128()));
+    v = _mm_or_si128(v, _mm_set1_epi8('0'));
+    d->high = (uint64_t)_mm_cvtsi128_si64(v);
+    d->low = (uint64_t)_mm_cvtsi128_si64(_mm_unpackhi_epi64(v, v));
+    return 32 - __builtin_clz((zeros ^ 0xffff) << 1 | 1) - 1;
+}
+#else
+static int chars16(uint32_t high, uint32_t low, struct digits *d)
+{
+    d->high = chars8(high);
+    d->low = chars8(low);
+    if (low)
+        return 16 - __builtin_clzll(d->low ^ 0x3030303030303030) / 8;
+    return high ? 8 - __builtin_clzll(d->high ^ 0x3030303030303030) / 8 : 0;
+}
+#endif
+
 static struct digits digits17(struct shortest s)
 {
     static const uint64_t scale[] = {1, 10, 100};
@@ -199,14 +289,9 @@ static struct digits digits17(struct shortest s)
     }
     uint64_t first = s.digits / least, rest = s.digits - first * least;
     uint32_t high = (uint32_t)(rest / 100000000);
-    d.high = chars8(high);
-    d.low = chars8((uint32_t)(rest - (uint64_t)high * 100000000));
+    d.significant = 1 + chars16(high, (uint32_t)(rest - (uint64_t)high * 100000000), &d);
     d.first = (char)('0' + first);
     d.point = 17 + s.exponent - missing;
-    uint64_t high_values = d.high ^ 0x3030303030303030, low_values = d.low ^ 0x3030303030303030;
-    d.significant = low_values    ? 17 - __builtin_clzll(low_values) / 8
-                    : high_values ? 9 - __builtin_clzll(high_values) / 8
-                                  : 1;
     return d;
 }
 
@@ -260,7 +345,7 @@ static inline size_t layout(char *out, const struct digits *d, int point_max)
     if (d->point <= 0 && d->point > -5) {
         store8(out, 0x3030303030302e30); /* 0.000000 */
         put_digits(out + 2 - d->point, d);
-        return (size_t)(2 - d->point + d->significant);
+        return (size_t)(d->significant - d->point) + 2;
     }
     put_digits(out, d);
     if (d->point > 0 && d->point <= point_max) {
@@ -304,10 +389,10 @@ size_t number_print_f64(double value, char *out)
         return sign + print_whole((uint64_t)value, out);
     uint64_t fraction = bits & (((uint64_t)1 << 52) - 1);
     int exponent = (int)(bits >> 52 & 0x7ff);
-    struct digits d = digits17(
-        exponent ? shortest_f64(fraction | (uint64_t)1 << 52, exponent - 1075,
-                                fraction == 0 && exponent > 1)
-                 : shortest_f64(fraction, -1074, false));
+    struct digits d =
+        digits17(exponent ? shortest_f64(fraction | (uint64_t)1 << 52, exponent - 1075,
+                                         fraction == 0 && exponent > 1)
+                          : shortest_f64(fraction, -1074, false));
     return sign + layout(out, &d, 17);
 }
 
@@ -324,9 +409,8 @@ size_t number_print_f32(float value, char *out)
         return sign + print_whole((uint64_t)value, out);
     uint32_t fraction = bits & 0x7fffff;
     int exponent = (int)(bits >> 23 & 0xff);
-    struct digits d =
-        digits9(exponent ? shortest_f32(fraction | 0x800000, exponent - 150,
-                                        fraction == 0 && exponent > 1)
-                         : shortest_f32(fraction, -149, false));
+    struct digits d = digits9(
+        exponent ? shortest_f32(fraction | 0x800000, exponent - 150, fraction == 0 && exponent > 1)
+                 : shortest_f32(fraction, -149, false));
     return sign + layout(out, &d, 9);
 }

@@ -1,5 +1,7 @@
 #include "io/io.h"
 
+#include "base/number.h"
+
 #include <arpa/inet.h>
 #include <stdio.h>
 
@@ -14,13 +16,8 @@ static result bad(struct diag *diag, struct span text)
 
 static result parse_port(struct span text, uint16_t *ret_port, struct diag *diag)
 {
-    unsigned value = 0;
-    bool good = text.len >= 1 && text.len <= 5;
-    for (size_t i = 0; i < text.len && good; i++) {
-        good = text.ptr[i] >= '0' && text.ptr[i] <= '9';
-        value = value * 10 + (unsigned)(text.ptr[i] - '0');
-    }
-    if (!good || value > UINT16_MAX) {
+    uint64_t value;
+    if (failed(number_parse_u64(text, &value)) || value > UINT16_MAX) {
         char quoted[40];
         return diag_fail(diag, ERR_RANGE, "expected a port from 0 to 65535, got \"%s\"",
                          diag_quote(text, quoted, sizeof(quoted)));
@@ -47,7 +44,7 @@ static result parse_unix(struct span path, struct io_address *ret_address, struc
 static bool parse_ip(struct span host, int family, uint8_t *ip)
 {
     char text[INET6_ADDRSTRLEN];
-    if (host.len >= sizeof(text) || span_find(host, '\0') < host.len)
+    if (host.len == 0 || host.len >= sizeof(text) || span_find(host, '\0') < host.len)
         return false;
     memcpy(text, host.ptr, host.len);
     text[host.len] = '\0';

@@ -1,9 +1,5 @@
+#include "base/test_cmocka.h"
 #include "io/io.h"
-
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <cmocka.h>
 
 static void addresses_are_parsed_and_written_back(void **state)
 {

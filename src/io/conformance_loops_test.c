@@ -392,7 +392,8 @@ static void every_job_ends_before_run_returns_and_the_lock_admits_one_at_a_time(
     fx_release(&fx);
 }
 
-/* ---- process ---------------------------------------------------------------------------------- */
+/* ---- process ----------------------------------------------------------------------------------
+ */
 
 static void never(struct io_post *post)
 {

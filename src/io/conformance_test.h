@@ -3,14 +3,8 @@
  * of streams. The log and the fixture's streams belong to loop 0. */
 #pragma once
 
+#include "base/test_cmocka.h"
 #include "io/io.h"
-
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-/* cmocka wants the ones above first. */
-#include <cmocka.h>
 
 struct driver {
     const char *name;
@@ -50,8 +44,6 @@ struct fx {
     size_t afters_count;
 };
 
-#define FX_UNIX_PATH "/tmp/weir-io-conformance.sock"
-
 void fx_init(struct fx *fx, int loops);
 /* Runs the process until `fx_stop`; fails after 20 s. */
 void fx_run(struct fx *fx);
@@ -64,10 +56,19 @@ void fx_pair(struct fx *fx, enum io_family family, void (*go)(struct fx *fx));
 void fx_listen(struct fx *fx, enum io_family family, listener_fn fn);
 struct span_mut fx_scratch(void);
 
+/* A process with one loop, a pair, and a run. */
+void fx_run_pair(struct fx *fx, enum io_family family, void (*go)(struct fx *fx));
+/* Writes and notes. */
+void fx_write_text(struct fx *fx, struct stream *stream, const char *text);
+
 /* Completions that note what they got: "read=OK:5", "write=OK", "closed". */
 void fx_on_read(void *arg, struct stream *stream, result r, struct span bytes);
 void fx_on_write(void *arg, struct stream *stream, result r);
 void fx_on_closed(void *arg);
+/* The same, with the bytes, and then the end. */
+void fx_read_and_stop(void *arg, struct stream *stream, result r, struct span bytes);
+/* The same, and the end a little later, so that anything that comes after is seen. */
+void fx_closed_and_stop(void *arg);
 void fx_on_connected(void *arg, struct stream *stream, result r);
 
 /* Calls `fn(fx)` once, `delay` from now. */
@@ -75,5 +76,5 @@ void fx_after(struct fx *fx, io_time delay, void (*fn)(struct fx *fx));
 
 #define assert_log(fx, text) assert_string_equal((fx)->log, text)
 
-extern const struct CMUnitTest stream_tests[], loop_tests[], file_tests[];
-extern const size_t stream_tests_count, loop_tests_count, file_tests_count;
+extern const struct CMUnitTest stream_tests[], listener_tests[], loop_tests[], file_tests[];
+extern const size_t stream_tests_count, listener_tests_count, loop_tests_count, file_tests_count;

@@ -101,7 +101,7 @@ uint64_t process_random_u64(struct process *process);
 
 struct process *loop_process(struct loop *loop);
 int loop_index(const struct loop *loop);
-/* The time at the start of the present turn: cheap. */
+/* The time of the present turn, taken when the first one in it asks: cheap. */
 io_time loop_now(const struct loop *loop);
 /* How many turns the loop has made; any thread. A loop that stands still does
  * not advance, one that waits with nothing to do is woken once a second. */
@@ -123,7 +123,8 @@ struct io_timer {
     struct wheel_node node;
     void (*fired)(struct io_timer *timer);
 };
-/* Fires once, at `at` or up to 1 ms later. Moves a timer that is running. */
+/* Fires once, at `at` or up to 1 ms later, never earlier; a time in the past soon. Moves a
+ * timer that is running. Farther than 100 days counts as 100 days. */
 void timer_start(struct loop *loop, struct io_timer *timer, io_time at);
 /* Afterwards it will not fire. Takes one that is not running. */
 void timer_stop(struct loop *loop, struct io_timer *timer);
@@ -172,9 +173,9 @@ enum io_family { IO_INET, IO_INET6, IO_UNIX };
 
 struct io_address {
     enum io_family family;
-    uint16_t port;     /* host order; 0 for UNIX, or "any" when listening */
-    uint8_t ip[16];    /* network order; the first 4 bytes for IO_INET */
-    char path[108];    /* UNIX only; NUL-terminated */
+    uint16_t port;  /* host order; 0 for UNIX, or "any" when listening */
+    uint8_t ip[16]; /* network order; the first 4 bytes for IO_INET */
+    char path[108]; /* UNIX only; NUL-terminated */
 };
 /* "127.0.0.1:8080", "[::1]:8080", "localhost:8080" (127.0.0.1), ":8080" (any IPv4
  * and IPv6), "unix:/run/x.sock". Names other than localhost need DNS, which is
@@ -190,6 +191,7 @@ size_t io_address_format(const struct io_address *address, char *buffer, size_t 
 struct io_detached {
     int64_t handle;
 };
+/* On failure `detached` is still the caller's. */
 result stream_adopt(struct loop *loop, struct io_detached detached, struct stream **ret_stream);
 /* Any thread. */
 void detached_close(struct process *process, struct io_detached detached);
@@ -222,8 +224,8 @@ void stream_close(struct stream *stream, enum stream_close_how how, stream_close
 /* Takes the stream off its loop; nothing may be pending. The stream is gone when
  * this returns. */
 result stream_detach(struct stream *stream, struct io_detached *ret_detached);
-/* On success the stream exists at once and completes by `fn`; it may be closed
- * before that. ERR_REFUSED, ERR_NOT_FOUND (UNIX path), ERR_DEADLINE, ... */
+/* On success the stream exists at once and completes by `fn`; until then nothing but
+ * closing it is allowed. ERR_REFUSED, ERR_NOT_FOUND (UNIX path), ERR_DEADLINE, ... */
 result stream_connect(struct loop *loop, const struct io_address *address, stream_connect_fn fn,
                       void *arg, struct stream **ret_stream);
 struct loop *stream_loop(struct stream *stream);
@@ -233,10 +235,10 @@ void stream_peer(struct stream *stream, struct io_address *ret_address);
 /* ---- listeners -------------------------------------------------------------- */
 
 struct listen_options {
-    int backlog;          /* 0: 4096 */
-    const char *name;     /* inherited under this LISTEN_FDNAMES name, if it is there */
-    unsigned unix_mode;   /* permission bits of a UNIX socket; 0: 0600 */
-    bool shard;           /* SO_REUSEPORT; opt-in */
+    int backlog;        /* 0: 4096 */
+    const char *name;   /* inherited under this LISTEN_FDNAMES name, if it is there */
+    unsigned unix_mode; /* permission bits of a UNIX socket; 0: 0600 */
+    bool shard;         /* SO_REUSEPORT; opt-in */
 };
 /* Called for each connection accepted. */
 typedef void (*listener_fn)(void *arg, struct listener *listener, struct io_detached detached);

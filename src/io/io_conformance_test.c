@@ -2,6 +2,7 @@
 #include "io/conformance_test.h"
 
 #include "io/sim/sim.h"
+#include "io/test_folder.h"
 #include "io/uv/uv.h"
 
 #include <signal.h>
@@ -28,7 +29,9 @@ static struct process *uv_make(int loops)
 
 static void uv_clean(void)
 {
-    unlink(FX_UNIX_PATH);
+    char path[100];
+    snprintf(path, sizeof(path), "%s/socket", folder);
+    unlink(path);
 }
 
 static void uv_raise(struct process *process, int signal_number)
@@ -47,14 +50,15 @@ static const char *uv_put_file(struct process *process, const char *name, struct
     return file_path;
 }
 
-const struct driver uv_driver = {"uv", uv_make, uv_clean, uv_raise, uv_put_file, folder,
-                                 300 * IO_MS};
+const struct driver uv_driver = {"uv",        uv_make, uv_clean,   uv_raise,
+                                 uv_put_file, folder,  300 * IO_MS};
 
 static struct world *world;
+static uint64_t sim_seed;
 
 static struct process *sim_make(int loops)
 {
-    world = sim_world_new(42);
+    world = sim_world_new(sim_seed);
     return sim_process_new(world, "one", loops);
 }
 
@@ -71,8 +75,8 @@ static const char *sim_put_file(struct process *process, const char *name, struc
     return file_path;
 }
 
-const struct driver sim_driver = {"sim", sim_make, sim_clean, sim_signal, sim_put_file, "/files",
-                                  2 * IO_MS};
+const struct driver sim_driver = {"sim",        sim_make, sim_clean, sim_signal,
+                                  sim_put_file, "/files", 2 * IO_MS};
 
 /* ---- fixture --------------------------------------------------------------------- */
 
@@ -142,7 +146,7 @@ void fx_listen(struct fx *fx, enum io_family family, listener_fn fn)
     struct diag diag = {0};
     struct io_address any = {.family = family};
     if (family == IO_UNIX)
-        snprintf(any.path, sizeof(any.path), "%s", FX_UNIX_PATH);
+        snprintf(any.path, sizeof(any.path), "%s/socket", folder);
     else
         assert_int_equal(io_address_parse(SPAN("127.0.0.1:0"), &any, NULL).code, ERR_NONE);
     result r = listener_open(fx->loop, &any, NULL, fn, fx, &fx->listener, &diag);
@@ -189,6 +193,33 @@ void fx_on_connected(void *arg, struct stream *stream, result r)
     fx_note(arg, "connect=%s", name_of(r));
 }
 
+void fx_run_pair(struct fx *fx, enum io_family family, void (*go)(struct fx *fx))
+{
+    fx_init(fx, 1);
+    fx_pair(fx, family, go);
+    fx_run(fx);
+}
+
+void fx_write_text(struct fx *fx, struct stream *stream, const char *text)
+{
+    struct span part = span_cstr(text);
+    stream_write(stream, &part, 1, fx_on_write, fx);
+}
+
+void fx_read_and_stop(void *arg, struct stream *stream, result r, struct span bytes)
+{
+    struct fx *fx = arg;
+    fx_on_read(arg, stream, r, bytes);
+    fx_note(fx, "\"%.*s\"", SPAN_FMT(bytes));
+    fx_stop(fx);
+}
+
+void fx_closed_and_stop(void *arg)
+{
+    fx_on_closed(arg);
+    fx_after(arg, 10 * IO_MS, fx_stop); /* anything that comes later would be seen */
+}
+
 static void after_fired(struct io_timer *timer)
 {
     struct fx_after *after = CONTAINER_OF(timer, struct fx_after, timer);
@@ -203,23 +234,38 @@ void fx_after(struct fx *fx, io_time delay, void (*fn)(struct fx *fx))
     timer_start(fx->loop, &after->timer, process_clock(fx->process) + delay);
 }
 
+/* Runs the test of which the state is the function once, or in the simulator with many
+ * seeds. */
+static void play(void **state)
+{
+    CMUnitTestFunction test = *(CMUnitTestFunction *)*state;
+    const char *wanted = getenv("WEIR_SIM_SEEDS");
+    uint64_t seeds = wanted ? strtoull(wanted, NULL, 10) : 0;
+    uint64_t count = driver == &uv_driver ? 1 : seeds > 0 ? seeds : 4;
+    for (sim_seed = 0; sim_seed < count; sim_seed++)
+        test(NULL);
+}
+
 int main(int argc, char **argv)
 {
     driver = argc > 1 && strcmp(argv[1], "sim") == 0 ? &sim_driver : &uv_driver;
     if (!mkdtemp(folder))
         return 1;
     struct CMUnitTest tests[128];
+    CMUnitTestFunction functions[128];
     size_t count = 0;
-    const struct CMUnitTest *groups[] = {stream_tests, loop_tests, file_tests};
-    const size_t counts[] = {stream_tests_count, loop_tests_count, file_tests_count};
+    const struct CMUnitTest *groups[] = {stream_tests, listener_tests, loop_tests, file_tests};
+    const size_t counts[] = {stream_tests_count, listener_tests_count, loop_tests_count,
+                             file_tests_count};
     for (size_t g = 0; g < ARRAY_LEN(groups); g++) {
         for (size_t i = 0; i < counts[g]; i++) {
             ASSERT(count < ARRAY_LEN(tests));
-            tests[count++] = groups[g][i];
+            functions[count] = groups[g][i].test_func;
+            tests[count] = (struct CMUnitTest){
+                .name = groups[g][i].name, .test_func = play, .initial_state = &functions[count]};
+            count++;
         }
     }
     int failures = _cmocka_run_group_tests(driver->name, tests, count, NULL, NULL);
-    char command[300];
-    snprintf(command, sizeof(command), "rm -rf %s", folder);
-    return system(command) == 0 ? failures : 1;
+    return test_folder_remove(folder) == 0 ? failures : 1;
 }

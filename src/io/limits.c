@@ -1,5 +1,7 @@
 #include "io/limits.h"
 
+#include "base/number.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
@@ -33,19 +35,10 @@ static struct span read_file(const char *root, const char *path, char *buffer, s
     return span_of(buffer, filled);
 }
 
-/* A decimal number; false for anything else ("max", "-1"). */
+/* False for anything but a number ("max", "-1"). */
 static bool parse_number(struct span text, uint64_t *ret_value)
 {
-    uint64_t value = 0;
-    if (text.len == 0 || text.len > 19)
-        return false;
-    for (size_t i = 0; i < text.len; i++) {
-        if (text.ptr[i] < '0' || text.ptr[i] > '9')
-            return false;
-        value = value * 10 + (text.ptr[i] - '0');
-    }
-    *ret_value = value;
-    return true;
+    return !failed(number_parse_u64(text, ret_value));
 }
 
 static struct span first_line(struct span text)

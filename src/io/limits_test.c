@@ -1,13 +1,11 @@
+#include "base/test_cmocka.h"
 #include "io/limits.h"
+#include "io/test_folder.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include <cmocka.h>
 
 static char root[] = "/tmp/weir-limits-XXXXXX";
 
@@ -37,9 +35,7 @@ static int make_root(void **state)
 
 static int remove_root(void **state)
 {
-    char command[100];
-    snprintf(command, sizeof(command), "rm -rf %s", root);
-    return system(command);
+    return test_folder_remove(root);
 }
 
 #define V2 "30 20 0:26 / /sys/fs/cgroup rw,nosuid shared:9 - cgroup2 cgroup2 rw,nsdelegate\n"
@@ -125,8 +121,7 @@ int main(void)
                                         remove_root),
         cmocka_unit_test_setup_teardown(a_container_sees_its_own_group_at_the_mount_point,
                                         make_root, remove_root),
-        cmocka_unit_test_setup_teardown(what_cannot_be_read_does_not_limit, make_root,
-                                        remove_root),
+        cmocka_unit_test_setup_teardown(what_cannot_be_read_does_not_limit, make_root, remove_root),
         cmocka_unit_test(this_machine_has_limits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -33,7 +33,7 @@ struct io_ops {
     uint64_t (*descriptors)(struct process *process, uint64_t wanted);
     const char *(*env)(struct process *process, const char *name);
     void (*exit_after)(struct process *process, io_time patience, int code); /* NULL: none */
-    result (*program_folder)(struct process *process, struct text *into); /* NULL: none */
+    result (*program_folder)(struct process *process, struct text *into);    /* NULL: none */
     result (*signal)(struct process *process, int signal_number,
                      void (*fn)(void *arg, int signal_number), void *arg);
     result (*datagram)(struct process *process, const char *path, struct span bytes);
@@ -115,7 +115,7 @@ struct loop {
     struct stream_list ready;   /* streams with something to complete */
     struct post_list deferred;
     _Atomic(struct io_post *) posts; /* newest first */
-    uint64_t tick_next; /* no timer is due before it; UINT64_MAX: none runs */
+    uint64_t tick_next;              /* no timer is due before it; UINT64_MAX: none runs */
     struct wheel wheel;
 };
 

@@ -75,8 +75,7 @@ static result abi_check(const struct backend *backend, const weir_backend *abi, 
         !abi->model_free || !abi->instance_new || !abi->instance_free || !abi->execute)
         return diag_fail(diag, ERR_UNSUPPORTED, "%s leaves out a part that every backend must have",
                          backend->path);
-    if (abi->flags &
-        (WEIR_BACKEND_SELF_SCHEDULING | WEIR_BACKEND_STATEFUL | WEIR_BACKEND_STREAMS))
+    if (abi->flags & (WEIR_BACKEND_SELF_SCHEDULING | WEIR_BACKEND_STATEFUL | WEIR_BACKEND_STREAMS))
         return diag_fail(diag, ERR_UNSUPPORTED,
                          "%s schedules itself, keeps state or streams, which this version cannot "
                          "serve",
@@ -123,8 +122,8 @@ static bool path_join(char *buffer, size_t size, const char *folder, const char 
     return snprintf(buffer, size, "%s/%s%s", folder, name, ending) < (int)size;
 }
 
-static struct backend *backend_add(struct backends *backends, const char *folder,
-                                   struct span name, const char *suffixes)
+static struct backend *backend_add(struct backends *backends, const char *folder, struct span name,
+                                   const char *suffixes)
 {
     char path[PATH_LEN_MAX], short_name[256];
     if (backends->count == BACKENDS_MAX || name.len >= sizeof(short_name))

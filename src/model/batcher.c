@@ -17,8 +17,9 @@ result batcher_submit(struct batcher *batcher, struct batch_item *item, io_time 
 {
     ASSERT(item->rows >= 1);
     const struct batcher_limits *limits = &batcher->limits;
-    if ((uint64_t)item->rows > limits->queue_rows_max - batcher->rows ||
-        item->bytes > limits->queue_bytes_max - batcher->bytes)
+    uint64_t rows_now = MIN(batcher->rows, limits->queue_rows_max);
+    bool crowded = batcher->items && (uint64_t)item->rows > limits->queue_rows_max - rows_now;
+    if (crowded || item->bytes > limits->queue_bytes_max - batcher->bytes)
         return fail(ERR_EXHAUSTED);
     item->arrived_at = now;
     batcher->rows += (uint64_t)item->rows;
@@ -74,8 +75,8 @@ static struct batch_item *leader(const struct batcher *batcher, io_time now, boo
 {
     int looked_at = 0;
     *ret_expired = false;
-    for (struct list_node *node = list_first(&batcher->queue);
-         node && looked_at < BATCH_SCAN_MAX; node = list_next(&batcher->queue, node), looked_at++) {
+    for (struct list_node *node = list_first(&batcher->queue); node && looked_at < BATCH_SCAN_MAX;
+         node = list_next(&batcher->queue, node), looked_at++) {
         if (!expired(item_of(node), now))
             return item_of(node);
         *ret_expired = true;

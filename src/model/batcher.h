@@ -14,7 +14,8 @@
  *          where one loop has a batcher for itself.
  *
  * Invariants
- *   B1  rows <= queue_rows_max and bytes <= queue_bytes_max; a submit beyond either
+ *   B1  rows <= queue_rows_max, unless one request with more has found the queue empty
+ *       (it would fit at no time), and bytes <= queue_bytes_max; a submit beyond either
  *       fails with ERR_EXHAUSTED and changes nothing.
  *   B2  each request is in the queue or in one batch, never in both or in two.
  *   B3  a request whose deadline has passed is never handed out to run.

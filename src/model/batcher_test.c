@@ -65,6 +65,18 @@ static void a_submit_beyond_a_limit_fails_and_changes_nothing(void **state)
     submit(&batcher, &heavy, 0);
 }
 
+static void a_request_larger_than_the_queue_waits_in_it_alone(void **state)
+{
+    struct batcher batcher;
+    make(&batcher, 8, 0);
+    struct row large = row_make(0, 101), one = row_make(0, 1);
+    submit(&batcher, &large, 0);
+    assert_true(is(batcher_submit(&batcher, &one.item, 0), ERR_EXHAUSTED));
+    batcher_remove(&batcher, &large.item);
+    submit(&batcher, &one, 0);
+    assert_true(is(batcher_submit(&batcher, &large.item, 0), ERR_EXHAUSTED));
+}
+
 static void without_a_window_what_is_there_goes_at_once(void **state)
 {
     struct batcher batcher;
@@ -283,60 +295,77 @@ static void naive_check(struct naive *naive, struct batcher *batcher, struct bat
         assert_int_equal(batch->items_len, 1);
 }
 
+static void random_submit(struct batcher *batcher, struct naive *naive, struct row *row,
+                          io_time now, uint64_t *random)
+{
+    *row = row_make((int)(next_random(random) % 3), 1 + (int64_t)(next_random(random) % 4));
+    row->item.alone = next_random(random) % 10 == 0;
+    if (next_random(random) % 3 == 0)
+        row->item.deadline = now + 1 + (io_time)(next_random(random) % 100);
+    bool too_many = batcher->rows + (uint64_t)row->item.rows > 100;
+    result r = batcher_submit(batcher, &row->item, now);
+    assert_int_equal(failed(r), too_many);
+    if (failed(r))
+        return;
+    row->queued = true;
+    naive->queue[naive->count++] = row;
+}
+
+static void random_next(struct batcher *batcher, struct naive *naive, io_time now)
+{
+    struct batch batch;
+    io_time wake_at;
+    if (batcher_next(batcher, now, &batch, &wake_at)) {
+        assert_false(list_empty(&batch.items) && list_empty(&batch.expired));
+        naive_check(naive, batcher, &batch, now);
+    } else if (naive->count) {
+        assert_true(wake_at > now && wake_at < TIME_NEVER);
+        assert_true(wake_at <= naive->queue[0]->item.arrived_at + batcher->limits.delay_max);
+    }
+}
+
+static void random_history(uint64_t seed)
+{
+    static struct row rows[LIVE];
+    struct naive naive = {.count = 0};
+    struct batcher batcher;
+    uint64_t random = seed;
+    io_time now = 0;
+    memset(rows, 0, sizeof(rows));
+    make(&batcher, 1 + (int64_t)(next_random(&random) % 8),
+         (io_time)(next_random(&random) % 3) * 40);
+    for (int step = 0; step < 400; step++) {
+        now += (io_time)(next_random(&random) % 20);
+        uint64_t what = next_random(&random) % 10, total = 0;
+        struct row *row = &rows[next_random(&random) % LIVE];
+        if (what < 6 && !row->queued) {
+            random_submit(&batcher, &naive, row, now, &random);
+        } else if (what == 6 && row->queued) {
+            batcher_remove(&batcher, &row->item);
+            for (int i = 0; i < naive.count; i++)
+                if (naive.queue[i] == row)
+                    naive_drop(&naive, i--);
+        } else {
+            random_next(&batcher, &naive, now);
+        }
+        for (int i = 0; i < naive.count; i++)
+            total += (uint64_t)naive.queue[i]->item.rows;
+        assert_int_equal(batcher.rows, total);
+        assert_int_equal(batcher.items, naive.count);
+    }
+}
+
 static void random_histories_agree_with_a_naive_model(void **state)
 {
-    for (uint64_t seed = 1; seed <= 200; seed++) {
-        uint64_t random = seed;
-        static struct row rows[LIVE];
-        struct naive naive = {.count = 0};
-        struct batcher batcher;
-        struct batch batch;
-        io_time now = 0, wake_at;
-        memset(rows, 0, sizeof(rows));
-        make(&batcher, 1 + (int64_t)(next_random(&random) % 8),
-             (io_time)(next_random(&random) % 3) * 40);
-        for (int step = 0; step < 400; step++) {
-            now += (io_time)(next_random(&random) % 20);
-            uint64_t what = next_random(&random) % 10;
-            struct row *row = &rows[next_random(&random) % LIVE];
-            if (what < 6 && !row->queued) {
-                *row = row_make((int)(next_random(&random) % 3),
-                                1 + (int64_t)(next_random(&random) % 4));
-                row->item.alone = next_random(&random) % 10 == 0;
-                if (next_random(&random) % 3 == 0)
-                    row->item.deadline = now + 1 + (io_time)(next_random(&random) % 100);
-                uint64_t before = batcher.rows;
-                result r = batcher_submit(&batcher, &row->item, now);
-                assert_int_equal(failed(r), before + (uint64_t)row->item.rows > 100);
-                if (!failed(r)) {
-                    row->queued = true;
-                    naive.queue[naive.count++] = row;
-                }
-            } else if (what == 6 && row->queued) {
-                batcher_remove(&batcher, &row->item);
-                for (int i = 0; i < naive.count; i++)
-                    if (naive.queue[i] == row)
-                        naive_drop(&naive, i--);
-            } else if (batcher_next(&batcher, now, &batch, &wake_at)) {
-                assert_false(list_empty(&batch.items) && list_empty(&batch.expired));
-                naive_check(&naive, &batcher, &batch, now);
-            } else if (naive.count) {
-                assert_true(wake_at > now && wake_at < TIME_NEVER);
-                assert_true(wake_at <= naive.queue[0]->item.arrived_at + batcher.limits.delay_max);
-            }
-            uint64_t total = 0;
-            for (int i = 0; i < naive.count; i++)
-                total += (uint64_t)naive.queue[i]->item.rows;
-            assert_int_equal(batcher.rows, total);
-            assert_int_equal(batcher.items, naive.count);
-        }
-    }
+    for (uint64_t seed = 1; seed <= 200; seed++)
+        random_history(seed);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_submit_beyond_a_limit_fails_and_changes_nothing),
+        cmocka_unit_test(a_request_larger_than_the_queue_waits_in_it_alone),
         cmocka_unit_test(without_a_window_what_is_there_goes_at_once),
         cmocka_unit_test(a_batch_waits_for_its_window_unless_it_is_full),
         cmocka_unit_test(a_request_that_no_longer_fits_sends_the_batch_off),

@@ -1,5 +1,5 @@
 /* Batching with ONNX Runtime: the same answers as alone, or no batching at all. */
-#include "model/test_world.h"
+#include "model/test_rig.h"
 
 #define LOOPS 2
 #define ROWS 97
@@ -72,23 +72,23 @@ static void drivers_make(int count, const char *model, int total, int outstandin
     }
 }
 
-static void start_all(struct world *world)
+static void start_all(struct rig *rig)
 {
-    drivers_start(world, drivers, drivers[1].fill ? 2 : 1);
+    drivers_start(rig, drivers, drivers[1].fill ? 2 : 1);
 }
 
 static void run(const char *file, const struct model_set_options *options, int loops)
 {
-    struct world world;
-    world_make(&world, loops, options);
-    world_scan(&world, file);
+    struct rig rig;
+    rig_make(&rig, loops, options);
+    rig_scan(&rig, file);
     rows_together = 0;
-    world_run(&world, start_all);
+    rig_run(&rig, start_all);
     for (int i = 0; i < loops; i++) {
         assert_int_equal(drivers[i].completed, drivers[i].submitted);
         assert_int_equal(drivers[i].wrong, 0);
     }
-    world_free(&world);
+    rig_free(&rig);
 }
 
 static void learn_alone(void)

@@ -75,8 +75,8 @@ struct series *version_gauge(struct metrics *metrics, const char *model, int64_t
     return series_get(metrics, gauges[which], model, version, NULL);
 }
 
-void version_series_init(struct version_series *series, struct metrics *metrics,
-                         const char *model, int64_t version)
+void version_series_init(struct version_series *series, struct metrics *metrics, const char *model,
+                         int64_t version)
 {
     *series = (struct version_series){
         .queue_time = series_get(metrics, METRIC_QUEUE_TIME, model, version, NULL),

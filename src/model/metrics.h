@@ -34,8 +34,8 @@ static inline void gauge_set_if(struct series *series, double value)
         gauge_set(series, value);
 }
 
-void version_series_init(struct version_series *series, struct metrics *metrics,
-                         const char *model, int64_t version);
+void version_series_init(struct version_series *series, struct metrics *metrics, const char *model,
+                         int64_t version);
 void version_series_release(struct version_series *series);
 /* The rest does nothing with a NULL shard. */
 void version_count_request(struct version_series *series, struct metrics *metrics,

@@ -1,14 +1,15 @@
 /* Models, their versions, and how a request runs through one.
  *
- * A `model_set` is what one process serves. It is made at boot, scans its source,
- * loads each version in work jobs, and publishes what is there as an immutable,
- * counted *catalog*, swapped whole on each loop by post: a loop looks names up in
- * its own catalog without a lock, and a version found there stays as long as the
- * request that holds it.
+ * A `model_set` is what one process serves. It is made at boot, scans its source and
+ * loads each version in work jobs. Each loop has a *catalog* of its own: a view of
+ * every version, which posts keep current, so that a loop looks names up without a
+ * lock. A version found there stays as long as the set.
  *
- * A request is submitted on a loop, waits in its version's queue (model/batcher.h),
- * runs in place or on a worker by the rule of model/slots.h, and completes on the
- * loop that submitted it, exactly once.
+ * A request is submitted on a loop and completes there, exactly once. In between it
+ * runs on the loop itself at the end of the turn, where its version is known to be
+ * quick and nobody waits (model/inline_rule.h); else it waits in its version's queue
+ * (model/batcher.h) for a run slot (model/slots.h). Either way it may share a run with
+ * others that stack with it, where that is proved not to change answers.
  *
  * Threads: the set's functions are loop 0's (and boot's); lookups and requests
  * belong to any one loop.
@@ -33,11 +34,11 @@ struct model_set_options {
     const char *backends_path; /* folder of plug-ins, searched for NAME.so */
     const char *engines_path;  /* where engines' own libraries lie; may be NULL */
     /* Limits of each version, from configuration. */
-    uint32_t batch_rows_max;   /* max_batch_size; 1: one request a run */
-    io_time batch_delay_max;   /* max_queue_delay */
-    uint32_t queue_rows_max;   /* queue_depth_max */
+    uint32_t batch_rows_max; /* max_batch_size; 1: one request a run */
+    io_time batch_delay_max; /* max_queue_delay */
+    uint32_t queue_rows_max; /* queue_depth_max */
     uint64_t queue_bytes_max;
-    int slots;                 /* run slots; 0: process_cores */
+    int slots; /* run slots; 0: process_cores */
 };
 
 result model_set_new(const struct model_set_options *options, struct model_set **ret_set,
@@ -54,8 +55,7 @@ void model_set_free(struct model_set *set);
  * DIR/<model>/<version>/model.onnx, the newest version of each. `name` overrides
  * the model's name where `path` is a single model; NULL otherwise. A path without
  * any model is ERR_NOT_FOUND with a diag that says what was looked for. */
-result model_set_scan(struct model_set *set, const char *path, const char *name,
-                      struct diag *diag);
+result model_set_scan(struct model_set *set, const char *path, const char *name, struct diag *diag);
 /* Starts loading all that was found, on loop 0 once it runs. `settled` is called
  * there once, when each version was tried once. */
 void model_set_load(struct model_set *set, void (*settled)(void *arg), void *arg);
@@ -84,7 +84,7 @@ const char *version_model(const struct model_version *version); /* the model's n
 int64_t version_number(const struct model_version *version);
 /* As of the catalog that it was found in. */
 enum model_state version_state(const struct model_version *version);
-enum err version_error(const struct model_version *version);      /* ERR_NONE, or why it failed */
+enum err version_error(const struct model_version *version); /* ERR_NONE, or why it failed */
 const char *version_error_text(const struct model_version *version);
 const char *version_platform(const struct model_version *version); /* "onnxruntime_onnx" */
 /* Valid once the version is available. */
@@ -92,7 +92,8 @@ const struct weir_model_info *version_info(const struct model_version *version);
 
 /* ---- requests ---- */
 
-/* The caller's memory (an exchange's arena); zeroed, then filled up to the line. */
+/* The caller's memory (an exchange's arena); zeroed, then filled up to the line. To
+ * stay until it was completed and released. */
 struct model_request {
     struct model_version *version;
     struct loop *home;
@@ -122,7 +123,7 @@ struct model_request {
 
 /* On the home loop. On success the request is held until `done`, which never runs
  * inside this call. ERR_EXHAUSTED: the queue is full. ERR_UNAVAILABLE: the version
- * is not available. */
+ * is not available. ERR_DEADLINE: the deadline has passed. */
 result model_submit(struct model_set *set, struct model_request *request);
 /* The client has gone: drops it before it runs, else asks the backend; `done` still
  * comes, with ERR_CANCELLED where nothing was computed. */

@@ -50,9 +50,9 @@ static result set_init(struct model_set *set, const struct model_set_options *op
     int slots = options->slots > 0 ? options->slots : process_cores(set->process);
     if (failed(slots_new(set->process, slots, &set->slots)))
         return diag_fail(diag, ERR_NO_MEMORY, "out of memory");
-    TRY(metrics_init(set, diag));
-    return backends_new(set->process, options->log, options->backends_path,
-                        options->engines_path, &set->backends, diag);
+    TRY(backends_new(set->process, options->log, options->backends_path, options->engines_path,
+                     &set->backends, diag));
+    return metrics_init(set, diag);
 }
 
 result model_set_new(const struct model_set_options *options, struct model_set **ret_set,
@@ -122,8 +122,7 @@ static result found(void *arg, const struct found_model *found, struct diag *dia
     return OK;
 }
 
-result model_set_scan(struct model_set *set, const char *path, const char *name,
-                      struct diag *diag)
+result model_set_scan(struct model_set *set, const char *path, const char *name, struct diag *diag)
 {
     return repository_scan(set->process, set->backends, path, name, found, set, diag);
 }
@@ -152,15 +151,14 @@ static void load_ended(struct servable *servable)
     gauge_set_if(servable->gauge_load, (double)servable->load_time / IO_SEC);
     if (good)
         log_event(log, EVENT_MODEL_LOADED,
-                  LOG_FIELDS(log_str("model", servable->name),
-                             log_int("version", servable->number),
+                  LOG_FIELDS(log_str("model", servable->name), log_int("version", servable->number),
                              log_time("took", servable->load_time)),
                   "loaded %s version %lld", servable->name, (long long)servable->number);
     else
-        log_event(log, EVENT_MODEL_LOAD_FAILED,
-                  LOG_FIELDS(log_str("model", servable->name),
-                             log_int("version", servable->number)),
-                  "cannot serve %s: %s", servable->name, servable->load_diag.text);
+        log_event(
+            log, EVENT_MODEL_LOAD_FAILED,
+            LOG_FIELDS(log_str("model", servable->name), log_int("version", servable->number)),
+            "cannot serve %s: %s", servable->name, servable->load_diag.text);
     catalog_change(servable, good ? MODEL_AVAILABLE : MODEL_END,
                    (enum err)servable->load_result.code, one_settled);
 }

@@ -65,16 +65,16 @@ static bool version_parse(struct span name, int64_t *ret_number)
 
 static result name_check(struct span name, const char *path, struct diag *diag)
 {
-    bool good = name.len > 0 && name.len <= MODEL_NAME_MAX && !span_is(name, ".") &&
-                !span_is(name, "..");
+    bool good =
+        name.len > 0 && name.len <= MODEL_NAME_MAX && !span_is(name, ".") && !span_is(name, "..");
     for (size_t i = 0; i < name.len; i++)
-        good = good && name.ptr[i] > 0x20 && name.ptr[i] != '/' && name.ptr[i] != ':' &&
+        good = good && name.ptr[i] >= 0x20 && name.ptr[i] != '/' && name.ptr[i] != ':' &&
                name.ptr[i] != 0x7f;
     char quoted[64];
     return good ? OK
                 : diag_fail(diag, ERR_ARGUMENT,
                             "'%s' cannot be a model's name (for %s): expected 1 to %d bytes "
-                            "without spaces, '/' and ':'",
+                            "without '/', ':' and control characters",
                             diag_quote(name, quoted, sizeof(quoted)), path, MODEL_NAME_MAX);
 }
 

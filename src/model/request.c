@@ -119,6 +119,7 @@ static result servable_queue(struct model_request *request, io_time now)
     result r = batcher_submit(&servable->batcher, &request->state.item, now);
     if (!failed(r)) {
         ready = batcher_ready(&servable->batcher, now, &wake_at);
+        wake_at = wake_at < servable->wake_at ? wake_at : TIME_NEVER;
         slots_member_waiting(&servable->member, servable->batcher.items);
     }
     io_lock_give(&servable->lock);
@@ -139,11 +140,13 @@ static result servable_queue(struct model_request *request, io_time now)
 static bool inline_may_be(const struct model_version *view, const struct model_request *request)
 {
     const struct servable *servable = view->servable;
-    return servable->synchronous && !view->late && servable->runs_max > 1 && servable->limits.delay_max == 0 &&
-           request->state.item.bytes <= INLINE_BYTES_MAX &&
+    return servable->synchronous && !view->late && servable->runs_max > 1 &&
+           servable->limits.delay_max == 0 && request->state.item.bytes <= INLINE_BYTES_MAX &&
            inline_rule_allows(&view->rule, loop_now(view->loop->loop)) &&
            slots_calm(view->loop->set->slots, &servable->member);
 }
+
+static void loop_turn(struct io_post *post);
 
 static result turn_queue(struct model_request *request, io_time now)
 {
@@ -155,15 +158,16 @@ static result turn_queue(struct model_request *request, io_time now)
         list_push(&loop->turn_views, &view->turn_node);
     if (!loop->turn_deferred) {
         loop->turn_deferred = true;
-        loop->turn_post.run = model_loop_turn;
+        loop->turn_post.run = loop_turn;
         loop_defer(loop->loop, &loop->turn_post);
     }
     return OK;
 }
 
-/* Runs one batch on this thread. False: the answer is to come, and the slot went with
- * it, though the backend promised otherwise; the version is inline no more. */
-static bool batch_run(struct model_version *view, struct batch *batch)
+/* Runs one batch on this thread, at `*now`, which moves on to its end. False: the
+ * answer is to come, and the slot went with it, though the backend promised otherwise;
+ * the version is inline no more. */
+static bool batch_run(struct model_version *view, struct batch *batch, io_time *now)
 {
     struct model_loop *loop = view->loop;
     struct servable *servable = view->servable;
@@ -177,11 +181,15 @@ static bool batch_run(struct model_version *view, struct batch *batch)
          node = list_next(&run->items, node))
         request_of(item_of(node))->state.phase = PHASE_RUNNING;
     run_publish(run);
+    run->on_loop = true;
+    run->started_at = *now;
+    run->exact = inline_rule_wants_cpu(&view->rule);
     if (!slot_task_run(loop->set->slots, loop->index, &servable->member, &run->task)) {
         view->late = true;
         return false;
     }
     run_split(run);
+    *now = run->ended_at;
     run_complete(run, &run->items);
     run_unref(run);
     return true;
@@ -200,34 +208,39 @@ static void turn_hand_over(struct model_version *view)
 }
 
 /* Runs what the turn brought for one version while there is time until `end`; `*slot`:
- * the loop's slot is held. */
-static void view_run(struct model_version *view, io_time end, bool *slot)
+ * the loop's slot is held. What comes while it runs is for the next turn. */
+static void view_run(struct model_version *view, io_time *now, io_time end, bool *slot)
 {
     struct model_loop *loop = view->loop;
-    struct process *process = loop->set->process;
     struct batch batch;
     io_time wake_at;
-    for (io_time now = process_clock(process);
-         *slot && now < end && slots_calm(loop->set->slots, &view->servable->member) &&
-         inline_rule_allows(&view->rule, now) &&
-         batcher_next(&view->turn, now, &batch, &wake_at);
-         now = process_clock(process)) {
-        for (struct list_node *node; (node = list_pop(&batch.expired));)
+    int64_t left = view->turn.items;
+    while (left > 0 && *slot && *now < end &&
+           slots_calm(loop->set->slots, &view->servable->member) &&
+           inline_rule_allows(&view->rule, *now) &&
+           batcher_next(&view->turn, *now, &batch, &wake_at)) {
+        for (struct list_node *node; (node = list_pop(&batch.expired)); left--)
             request_fail_soon(request_of(item_of(node)), ERR_DEADLINE, deadline_text);
+        left -= batch.items_len;
         if (batch.items_len)
-            *slot = batch_run(view, &batch);
+            *slot = batch_run(view, &batch, now);
     }
-    turn_hand_over(view);
+    if (left > 0)
+        turn_hand_over(view);
 }
 
-void model_loop_turn(struct io_post *post)
+static void loop_turn(struct io_post *post)
 {
     struct model_loop *loop = CONTAINER_OF(post, struct model_loop, turn_post);
-    bool slot = slots_take(loop->set->slots, loop->index);
-    io_time end = process_clock(loop->set->process) + TURN_BUDGET;
-    for (struct list_node *node; (node = list_pop(&loop->turn_views));)
-        view_run(CONTAINER_OF(node, struct model_version, turn_node), end, &slot);
+    struct list views;
     loop->turn_deferred = false;
+    list_init(&views);
+    for (struct list_node *node; (node = list_pop(&loop->turn_views));)
+        list_push(&views, node);
+    bool slot = slots_take(loop->set->slots, loop->index);
+    io_time now = process_clock(loop->set->process), end = now + TURN_BUDGET;
+    for (struct list_node *node; (node = list_pop(&views));)
+        view_run(CONTAINER_OF(node, struct model_version, turn_node), &now, end, &slot);
     if (slot)
         slots_leave(loop->set->slots, loop->index);
 }
@@ -250,8 +263,8 @@ static void item_init(struct model_request *request)
 
 static result reject(struct model_version *view, enum err error, enum reject_reason reason)
 {
-    version_count_rejected(&view->series, view->loop->set->options.metrics, view->loop->shard,
-                           view, reason);
+    version_count_rejected(&view->series, view->loop->set->options.metrics, view->loop->shard, view,
+                           reason);
     return fail(error);
 }
 
@@ -268,8 +281,8 @@ result model_submit(struct model_set *set, struct model_request *request)
     request->state.run = NULL;
     request->state.cancelled = false;
     item_init(request);
-    result r = inline_may_be(view, request) ? turn_queue(request, now)
-                                            : servable_queue(request, now);
+    result r =
+        inline_may_be(view, request) ? turn_queue(request, now) : servable_queue(request, now);
     return failed(r) ? reject(view, r.code, REJECT_QUEUE_FULL) : OK;
 }
 

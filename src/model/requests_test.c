@@ -1,6 +1,6 @@
 /* Many requests at once, and each way that one can end. On backends that sanitizers
  * see through; ONNX Runtime is in batching_test.c. */
-#include "model/test_world.h"
+#include "model/test_rig.h"
 
 #define LOOPS 2
 
@@ -20,9 +20,9 @@ static void drivers_make(int count, const char *model, int total, int outstandin
     }
 }
 
-static void start_all(struct world *world)
+static void start_all(struct rig *rig)
 {
-    drivers_start(world, drivers, drivers[3].fill ? 4 : drivers[1].fill ? 2 : 1);
+    drivers_start(rig, drivers, drivers[3].fill ? 4 : drivers[1].fill ? 2 : 1);
 }
 
 /* ---- arithmetic: synchronous, so mostly inline ---- */
@@ -46,17 +46,17 @@ static bool plus_right(struct driver *driver, struct call *call)
 
 static void plus_run(const struct model_set_options *options, int total, int outstanding_max)
 {
-    struct world world;
+    struct rig rig;
     drivers_make(LOOPS, "plus", total, outstanding_max, plus_fill, plus_right);
-    world_make(&world, LOOPS, options);
-    world_scan(&world, "plus.arith");
-    world_run(&world, start_all);
+    rig_make(&rig, LOOPS, options);
+    rig_scan(&rig, "plus.arith");
+    rig_run(&rig, start_all);
     for (int i = 0; i < LOOPS; i++) {
         assert_int_equal(drivers[i].completed, total);
         assert_int_equal(drivers[i].wrong, 0);
         assert_int_equal(drivers[i].refused, 0);
     }
-    world_free(&world);
+    rig_free(&rig);
 }
 
 static void thousands_of_quick_requests_complete_once_each(void **state)
@@ -107,7 +107,8 @@ static bool late_right(struct driver *driver, struct call *call)
     case FAIL:
         return request->error == ERR_ARGUMENT && strcmp(request->error_text, "asked to fail") == 0;
     case FORGET:
-        return request->error == ERR_BACKEND && strstr(request->error_text, "without output 'text'");
+        return request->error == ERR_BACKEND &&
+               strstr(request->error_text, "without output 'text'");
     default:
         break;
     }
@@ -127,18 +128,18 @@ static bool late_right(struct driver *driver, struct call *call)
 
 static void thousands_of_late_answers_reach_their_callers(void **state)
 {
-    struct world world;
+    struct rig rig;
     struct model_set_options options = options_of(TEST_BACKENDS);
     options.slots = 8;
     drivers_make(4, "echo", 2000, 30, late_fill, late_right);
-    world_make(&world, LOOPS, &options);
-    world_scan(&world, "echo.late");
-    world_run(&world, start_all);
+    rig_make(&rig, LOOPS, &options);
+    rig_scan(&rig, "echo.late");
+    rig_run(&rig, start_all);
     for (int i = 0; i < 4; i++) {
         assert_int_equal(drivers[i].completed, 2000);
         assert_int_equal(drivers[i].wrong, 0);
     }
-    world_free(&world);
+    rig_free(&rig);
 }
 
 static void echo_fill(struct driver *driver, struct call *call)
@@ -149,17 +150,34 @@ static void echo_fill(struct driver *driver, struct call *call)
 
 static void late_batches_are_told_apart(void **state)
 {
-    struct world world;
+    struct rig rig;
     struct model_set_options options = options_of(TEST_BACKENDS);
     options.batch_rows_max = 8;
     options.batch_delay_max = 200 * IO_US;
     drivers_make(4, "echo", 1000, 30, echo_fill, late_right);
-    world_make(&world, LOOPS, &options);
-    world_scan(&world, "echo.late");
-    world_run(&world, start_all);
+    rig_make(&rig, LOOPS, &options);
+    rig_scan(&rig, "echo.late");
+    rig_run(&rig, start_all);
     for (int i = 0; i < 4; i++)
         assert_int_equal(drivers[i].wrong, 0);
-    world_free(&world);
+    rig_free(&rig);
+}
+
+/* The backend ends the process if it gets two at once. */
+static void a_backend_that_is_not_thread_safe_runs_one_at_a_time(void **state)
+{
+    struct rig rig;
+    struct model_set_options options = options_of(TEST_BACKENDS);
+    options.slots = 4;
+    drivers_make(4, "echo", 300, 10, echo_fill, late_right);
+    rig_make(&rig, LOOPS, &options);
+    rig_scan(&rig, "echo.serial");
+    rig_run(&rig, start_all);
+    for (int i = 0; i < 4; i++) {
+        assert_int_equal(drivers[i].completed, 300);
+        assert_int_equal(drivers[i].wrong, 0);
+    }
+    rig_free(&rig);
 }
 
 static void rows_fill(struct driver *driver, struct call *call)
@@ -179,19 +197,19 @@ static bool rows_right(struct driver *driver, struct call *call)
 
 static void a_batch_with_wrong_rows_fails_whole(void **state)
 {
-    struct world world;
+    struct rig rig;
     struct model_set_options options = options_of(TEST_BACKENDS);
     options.batch_rows_max = 8;
     options.batch_delay_max = 50 * IO_MS;
     drivers_make(2, "echo", 200, 20, rows_fill, rows_right);
-    world_make(&world, LOOPS, &options);
-    world_scan(&world, "echo.late");
-    world_run(&world, start_all);
+    rig_make(&rig, LOOPS, &options);
+    rig_scan(&rig, "echo.late");
+    rig_run(&rig, start_all);
     for (int i = 0; i < 2; i++) {
         assert_int_equal(drivers[i].wrong, 0);
         assert_int_equal(drivers[i].outstanding_peak, 1000);
     }
-    world_free(&world);
+    rig_free(&rig);
 }
 
 /* ---- limits ---- */
@@ -203,21 +221,21 @@ static void slow_fill(struct driver *driver, struct call *call)
 
 static void overload_is_refused_and_bounded(void **state)
 {
-    struct world world;
+    struct rig rig;
     struct model_set_options options = options_of(TEST_BACKENDS);
     options.queue_rows_max = 10;
     options.slots = 2;
     drivers_make(1, "echo", 600, 60, slow_fill, late_right);
-    world_make(&world, 1, &options);
-    world_scan(&world, "echo.late");
-    world_run(&world, start_all);
+    rig_make(&rig, 1, &options);
+    rig_scan(&rig, "echo.late");
+    rig_run(&rig, start_all);
     assert_true(drivers[0].refused > 0);
     assert_int_equal(drivers[0].completed + drivers[0].refused, 600);
     assert_int_equal(drivers[0].wrong, 0);
     assert_true(drivers[0].completed >= 12);
     /* Ten queued, two running, and as many taken by a slot on the way. */
     assert_in_range(drivers[0].outstanding_peak, 11, 14);
-    world_free(&world);
+    rig_free(&rig);
 }
 
 /* ---- deadlines and cancelling, step by step on one loop ---- */
@@ -225,7 +243,7 @@ static void overload_is_refused_and_bounded(void **state)
 static struct call calls[4];
 static struct io_timer timer;
 static io_time expired_at;
-/* What the answers said, for they are gone with the world. */
+/* What the answers said, for they are gone with the rig. */
 static int64_t seen[4];
 static char texts[4][64];
 
@@ -238,16 +256,16 @@ static void count_done(struct model_request *request)
     if (!request->error && version_info(request->version)->outputs_len == 3)
         seen[place] = *(const int64_t *)request->outputs[1].data;
     if (request->error == ERR_DEADLINE)
-        expired_at = process_clock(call->world->process);
-    if (atomic_fetch_sub(&call->world->busy, 1) == 1)
-        process_stop(call->world->process);
+        expired_at = process_clock(call->rig->process);
+    if (atomic_fetch_sub(&call->rig->busy, 1) == 1)
+        process_stop(call->rig->process);
 }
 
-static void calls_init(struct world *world, int count, const char *model)
+static void calls_init(struct rig *rig, int count, const char *model)
 {
     for (int i = 0; i < count; i++)
-        call_init(&calls[i], world, process_loop(world->process, 0), model);
-    atomic_store(&world->busy, count);
+        call_init(&calls[i], rig, process_loop(rig->process, 0), model);
+    atomic_store(&rig->busy, count);
 }
 
 static void submit(struct call *call)
@@ -256,25 +274,25 @@ static void submit(struct call *call)
     assert_int_equal(call->done, 0);
 }
 
-static void run_steps(void (*start)(struct world *), const char *model,
+static void run_steps(void (*start)(struct rig *), const char *model,
                       const struct model_set_options *options)
 {
-    struct world world;
-    world_make(&world, 1, options);
-    world_scan(&world, model);
-    world_run(&world, start);
+    struct rig rig;
+    rig_make(&rig, 1, options);
+    rig_scan(&rig, model);
+    rig_run(&rig, start);
     for (int i = 0; i < 4; i++)
         if (calls[i].request.version) {
             assert_int_equal(calls[i].done, 1);
             model_request_release(&calls[i].request);
         }
-    world_free(&world);
+    rig_free(&rig);
 }
 
-static void deadline_start(struct world *world)
+static void deadline_start(struct rig *rig)
 {
-    io_time now = loop_now(process_loop(world->process, 0));
-    calls_init(world, 3, "echo");
+    io_time now = loop_now(process_loop(rig->process, 0));
+    calls_init(rig, 3, "echo");
     call_late(&calls[0], 1, 100, ECHO, 1);
     call_late(&calls[1], 1, 0, ECHO, 2);
     call_late(&calls[2], 1, 0, ECHO, 3);
@@ -298,11 +316,11 @@ static void a_deadline_that_passes_in_the_queue_ends_the_request_then(void **sta
     assert_true(expired_at >= calls[1].request.deadline);
 }
 
-static void past_start(struct world *world)
+static void past_start(struct rig *rig)
 {
-    calls_init(world, 1, "plus");
+    calls_init(rig, 1, "plus");
     call_plus(&calls[0], 1, 1, 2);
-    calls[0].request.deadline = loop_now(process_loop(world->process, 0));
+    calls[0].request.deadline = loop_now(process_loop(rig->process, 0));
     assert_true(is(call_submit(&calls[0], count_done), ERR_DEADLINE));
     calls[0].request.deadline = TIME_NEVER;
     submit(&calls[0]);
@@ -316,15 +334,15 @@ static void a_deadline_in_the_past_is_refused(void **state)
     assert_int_equal(calls[0].request.error, ERR_NONE);
 }
 
-static void cancel_turn_start(struct world *world)
+static void cancel_turn_start(struct rig *rig)
 {
-    calls_init(world, 2, "plus");
+    calls_init(rig, 2, "plus");
     for (int i = 0; i < 2; i++) {
         call_plus(&calls[i], 1, 1, 2);
         submit(&calls[i]);
     }
-    model_cancel(world->set, &calls[0].request);
-    model_cancel(world->set, &calls[0].request);
+    model_cancel(rig->set, &calls[0].request);
+    model_cancel(rig->set, &calls[0].request);
     assert_int_equal(calls[0].done, 0);
 }
 
@@ -338,15 +356,15 @@ static void a_request_cancelled_in_its_turn_never_runs(void **state)
     assert_int_equal(calls[1].request.error, ERR_NONE);
 }
 
-static void cancel_queued_start(struct world *world)
+static void cancel_queued_start(struct rig *rig)
 {
-    calls_init(world, 3, "echo");
+    calls_init(rig, 3, "echo");
     call_late(&calls[0], 1, 30, ECHO, 1);
     call_late(&calls[1], 1, 0, ECHO, 2);
     call_late(&calls[2], 1, 0, ECHO, 3);
     for (int i = 0; i < 3; i++)
         submit(&calls[i]);
-    model_cancel(world->set, &calls[2].request);
+    model_cancel(rig->set, &calls[2].request);
 }
 
 static void a_request_cancelled_in_the_queue_never_runs(void **state)
@@ -365,19 +383,19 @@ static void a_request_cancelled_in_the_queue_never_runs(void **state)
 static void cancel_running(struct io_timer *fired)
 {
     for (int i = 0; i < 2; i++)
-        model_cancel(calls[i].world->set, &calls[i].request);
+        model_cancel(calls[i].rig->set, &calls[i].request);
 }
 
-static void cancel_running_start(struct world *world)
+static void cancel_running_start(struct rig *rig)
 {
-    calls_init(world, 2, "echo");
+    calls_init(rig, 2, "echo");
     for (int i = 0; i < 2; i++) {
         call_late(&calls[i], 1, 0, WHEN_CANCELLED, 1);
         submit(&calls[i]);
     }
     timer = (struct io_timer){.fired = cancel_running};
-    timer_start(process_loop(world->process, 0), &timer,
-                loop_now(process_loop(world->process, 0)) + 20 * IO_MS);
+    timer_start(process_loop(rig->process, 0), &timer,
+                loop_now(process_loop(rig->process, 0)) + 20 * IO_MS);
 }
 
 static void a_running_request_is_cancelled_by_its_backend(void **state)
@@ -407,19 +425,19 @@ static void a_batch_is_cancelled_once_nobody_wants_it(void **state)
 static void cancel_late(struct io_timer *fired)
 {
     assert_int_equal(calls[0].done, 1);
-    model_cancel(calls[0].world->set, &calls[0].request);
-    process_stop(calls[0].world->process);
+    model_cancel(calls[0].rig->set, &calls[0].request);
+    process_stop(calls[0].rig->process);
 }
 
-static void cancel_done_start(struct world *world)
+static void cancel_done_start(struct rig *rig)
 {
-    calls_init(world, 1, "plus");
-    atomic_store(&world->busy, 100);
+    calls_init(rig, 1, "plus");
+    atomic_store(&rig->busy, 100);
     call_plus(&calls[0], 1, 1, 2);
     submit(&calls[0]);
     timer = (struct io_timer){.fired = cancel_late};
-    timer_start(process_loop(world->process, 0), &timer,
-                loop_now(process_loop(world->process, 0)) + 10 * IO_MS);
+    timer_start(process_loop(rig->process, 0), &timer,
+                loop_now(process_loop(rig->process, 0)) + 10 * IO_MS);
 }
 
 static void cancelling_what_is_done_changes_nothing(void **state)
@@ -434,33 +452,33 @@ static void cancelling_what_is_done_changes_nothing(void **state)
 
 static void cut_now(struct io_timer *fired)
 {
-    model_set_stop(calls[0].world->set);
-    process_stop(calls[0].world->process);
+    model_set_stop(calls[0].rig->set);
+    process_stop(calls[0].rig->process);
 }
 
-static void cut_start(struct world *world)
+static void cut_start(struct rig *rig)
 {
-    calls_init(world, 4, "echo");
+    calls_init(rig, 4, "echo");
     for (int i = 0; i < 4; i++) {
         call_late(&calls[i], 1, 0, WHEN_CANCELLED, 1);
         submit(&calls[i]);
     }
     timer = (struct io_timer){.fired = cut_now};
-    timer_start(process_loop(world->process, 0), &timer,
-                loop_now(process_loop(world->process, 0)) + 20 * IO_MS);
+    timer_start(process_loop(rig->process, 0), &timer,
+                loop_now(process_loop(rig->process, 0)) + 20 * IO_MS);
 }
 
 static void an_end_that_cuts_work_ends_what_runs_and_frees_all(void **state)
 {
-    struct world world;
+    struct rig rig;
     struct model_set_options options = options_of(TEST_BACKENDS);
     options.slots = 2;
-    world_make(&world, 1, &options);
-    world_scan(&world, "echo.late");
-    world_run(&world, cut_start);
+    rig_make(&rig, 1, &options);
+    rig_scan(&rig, "echo.late");
+    rig_run(&rig, cut_start);
     for (int i = 0; i < 4; i++)
         assert_int_equal(calls[i].done, 0);
-    world_free(&world);
+    rig_free(&rig);
 }
 
 int main(void)
@@ -472,6 +490,7 @@ int main(void)
         cmocka_unit_test(one_slot_serves_several_loops),
         cmocka_unit_test(thousands_of_late_answers_reach_their_callers),
         cmocka_unit_test(late_batches_are_told_apart),
+        cmocka_unit_test(a_backend_that_is_not_thread_safe_runs_one_at_a_time),
         cmocka_unit_test(a_batch_with_wrong_rows_fails_whole),
         cmocka_unit_test(overload_is_refused_and_bounded),
         cmocka_unit_test(a_deadline_that_passes_in_the_queue_ends_the_request_then),

@@ -125,8 +125,8 @@ static result run_gather(struct run *run, const struct batch *batch)
 {
     int inputs = run->servable->info.inputs_len;
     struct gathered_size sizes[WEIR_PORTS_MAX];
-    uint64_t head = round_up((uint64_t)inputs *
-                             (sizeof(struct weir_tensor) + sizeof(int64_t[WEIR_RANK_MAX])));
+    uint64_t head =
+        round_up((uint64_t)inputs * (sizeof(struct weir_tensor) + sizeof(int64_t[WEIR_RANK_MAX])));
     uint64_t total = head;
     for (int i = 0; i < inputs; i++) {
         sizes[i] = gathered_size(batch, i);
@@ -141,8 +141,7 @@ static result run_gather(struct run *run, const struct batch *batch)
     const struct model_request *first = request_of(item_of(list_first(&batch->items)));
     for (int i = 0; i < inputs; i++) {
         tensors[i] = first->inputs[i];
-        memcpy(shapes[i], first->inputs[i].shape,
-               (size_t)first->inputs[i].rank * sizeof(int64_t));
+        memcpy(shapes[i], first->inputs[i].shape, (size_t)first->inputs[i].rank * sizeof(int64_t));
         shapes[i][0] = batch->rows;
         tensors[i].shape = shapes[i];
         tensors[i].data = at;
@@ -340,8 +339,8 @@ static void run_check(struct run *run)
             snprintf(text, sizeof(text), "the backend answered without output '%.100s'",
                      info->outputs[i].name);
         else if (run->items_len > 1 && (output->tensor.rank < 1 || output->shape[0] != run->rows))
-            snprintf(text, sizeof(text),
-                     "output '%.100s' has %lld rows for %lld of the batch", info->outputs[i].name,
+            snprintf(text, sizeof(text), "output '%.100s' has %lld rows for %lld of the batch",
+                     info->outputs[i].name,
                      output->tensor.rank < 1 ? -1LL : (long long)output->shape[0],
                      (long long)run->rows);
         else
@@ -401,14 +400,14 @@ void run_cancel(struct run *run)
         run->servable->backend->abi->cancel(run->servable->instance, handle_of(run));
 }
 
-void run_execute(struct run *run, bool cpu)
+void run_execute(struct run *run, io_time now, bool cpu)
 {
     struct servable *servable = run->servable;
     struct process *process = servable->set->process;
     weir_request *handle = handle_of(run);
     run->exact = cpu;
     io_time cpu_started = cpu ? process_thread_cpu(process) : 0;
-    run->started_at = process_clock(process);
+    run->started_at = now;
     if (run->unwanted) {
         host_respond_error(handle, GRPC_CANCELLED, "the caller has gone");
         return;
@@ -493,8 +492,7 @@ static void part_home(struct io_post *post)
 /* At one of the loops that the run's requests came from. */
 static void run_count(struct run *run, struct model_version *view)
 {
-    version_count_run(&view->series, view->loop->shard, run->rows,
-                      run->ended_at - run->started_at);
+    version_count_run(&view->series, view->loop->shard, run->rows, run->ended_at - run->started_at);
     if (run->servable->synchronous && !run->status)
         inline_rule_record(&view->rule, run->took, run->exact, run->ended_at);
 }

@@ -28,8 +28,8 @@ struct run {
     struct slot_task task;
     struct ref ref; /* requests; and the finisher */
     struct servable *servable;
-    struct list_node node; /* servable's lock: in its `running` */
-    bool given_up;         /* servable's lock */
+    struct list_node node;  /* servable's lock: in its `running` */
+    bool given_up;          /* servable's lock */
     struct block *block;    /* that this lies in */
     struct block *gathered; /* or NULL */
     struct list items;
@@ -40,6 +40,7 @@ struct run {
     int counting_loop; /* records the run's metrics */
     int32_t status;
     bool unwanted; /* cancelled before it began */
+    bool on_loop;  /* inline */
     bool exact;    /* took is CPU time */
     io_time started_at, ended_at, took;
     const struct weir_tensor *inputs;
@@ -58,9 +59,9 @@ result run_new(struct servable *servable, struct batch *batch, struct run **ret_
 /* Lets the requests' loops find the run, to cancel it. Under the servable's lock, if
  * the caller is not their loop. */
 void run_publish(struct run *run);
-/* Times and calls the backend. Once answered, `run_split` is next. `cpu`: by the
- * thread's CPU clock. */
-void run_execute(struct run *run, bool cpu);
+/* Calls the backend, at `now`. Once answered, `run_split` is next. `cpu`: measures the
+ * thread's CPU time. */
+void run_execute(struct run *run, io_time now, bool cpu);
 /* Asks the backend to end it. On the loop of a request that is not completed. */
 void run_cancel(struct run *run);
 /* Gives each request its answer: a view of the outputs, or the error. */

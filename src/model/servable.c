@@ -4,8 +4,10 @@
 #include "base/alloc.h"
 #include "model/run.h"
 
-/* How long the end waits for answers that a backend still owes. */
+/* How long the end waits for answers that a backend still owes: by the clock and, as a
+ * simulated one stands still meanwhile, by turns of the loop that waits. */
 #define LAST_ANSWERS (2 * IO_SEC)
+#define LAST_ANSWERS_TURNS (1u << 27)
 
 /* ---- life ---- */
 
@@ -23,6 +25,7 @@ struct servable *servable_new(struct model_set *set, const char *name, int64_t n
     servable->path = mem_strdup(path);
     io_lock_init(&servable->lock, set->process);
     list_init(&servable->running);
+    servable->wake_at = TIME_NEVER;
     if (servable->name && servable->path)
         return servable;
     mem_free(servable->name);
@@ -64,13 +67,14 @@ static bool last_answers_wait(struct servable *servable)
     io_lock_give(&servable->lock);
     while (one_run_cancel(servable))
         continue;
-    for (;;) {
+    bool owed = true;
+    for (uint32_t turn = 0;
+         owed && turn < LAST_ANSWERS_TURNS && process_clock(process) < until; turn++) {
         io_lock_take(&servable->lock);
-        bool owed = !list_empty(&servable->running);
+        owed = !list_empty(&servable->running);
         io_lock_give(&servable->lock);
-        if (!owed || process_clock(process) >= until)
-            return !owed;
     }
+    return !owed;
 }
 
 bool servable_free(struct servable *servable)
@@ -182,10 +186,12 @@ void servable_load(struct servable *servable)
     servable->load_result = load(servable);
     if (!failed(servable->load_result)) {
         servable_warm_up(servable);
+        io_lock_take(&servable->lock); /* a scrape may look at it */
         batcher_init(&servable->batcher, &servable->limits, request_stacks);
+        io_lock_give(&servable->lock);
     } else if (!servable->load_diag.code) {
-        ignore(diag_fail(&servable->load_diag, servable->load_result.code, "%s: %s",
-                         servable->path, err_text(servable->load_result.code)));
+        ignore(diag_fail(&servable->load_diag, servable->load_result.code, "%s: %s", servable->path,
+                         err_text(servable->load_result.code)));
     }
     servable->load_time = process_clock(process) - started_at;
 }
@@ -195,6 +201,9 @@ void servable_load(struct servable *servable)
 static void window_fired(struct io_timer *timer)
 {
     struct model_version *view = CONTAINER_OF(timer, struct model_version, window);
+    io_lock_take(&view->servable->lock);
+    view->servable->wake_at = TIME_NEVER;
+    io_lock_give(&view->servable->lock);
     slots_dispatch(view->loop->set->slots, &view->servable->member, view->loop->index);
 }
 
@@ -220,7 +229,8 @@ void servable_wake_at(struct servable *servable, io_time wake_at, struct model_l
     bool post = false;
     io_lock_take(&servable->lock);
     struct batch_item *head = batcher_head(&servable->batcher);
-    if (head) {
+    if (head && wake_at < servable->wake_at) {
+        servable->wake_at = wake_at;
         view = servable->views[request_of(head)->version->loop->index];
         if (view->loop != here) {
             view->window_at = wake_at;
@@ -329,7 +339,10 @@ static struct slot_task *servable_next(struct slots_member *member, bool *ret_mo
 static void servable_execute(struct slot_task *task)
 {
     struct run *run = run_of(task);
-    run_execute(run, run->servable->synchronous);
+    if (run->on_loop)
+        run_execute(run, run->started_at, run->exact);
+    else
+        run_execute(run, process_clock(run->servable->set->process), run->servable->synchronous);
 }
 
 static void servable_finish(struct slot_task *task)

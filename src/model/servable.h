@@ -39,18 +39,18 @@ struct model_version {
         enum model_state state;
         enum err error;
         void (*known)(struct servable *servable); /* on loop 0 afterwards, or NULL */
-    } changes[2]; /* loading; then available or failed */
+    } changes[2];                                 /* loading; then available or failed */
 
-    struct batcher turn;         /* requests that may run inline at the end of the turn */
-    struct list_node turn_node;  /* in the loop's list of views that have such */
+    struct batcher turn;        /* requests that may run inline at the end of the turn */
+    struct list_node turn_node; /* in the loop's list of views that have such */
     struct inline_rule rule;
     bool late; /* the backend answered late on this loop, against its word */
     struct version_series series;
 
     struct io_timer window; /* until the shared queue's oldest batch is due */
     struct io_post window_post;
-    bool window_posted;    /* servable's lock */
-    io_time window_at;     /* servable's lock */
+    bool window_posted; /* servable's lock */
+    io_time window_at;  /* servable's lock */
 };
 
 /* One loop's part of the set. */
@@ -93,6 +93,7 @@ struct servable {
     int runs_now;           /* lock */
     struct list running;    /* lock: runs that slots hold */
     bool held_back;         /* lock: a run was wanted beyond runs_max */
+    io_time wake_at;        /* lock: when a window's timer fires, TIME_NEVER for none */
     bool closing;           /* lock: late answers are dropped */
 };
 
@@ -127,8 +128,9 @@ void servable_load(struct servable *servable);
  * numbers, alone and together. Gives up batching where that changes an answer. */
 void servable_warm_up(struct servable *servable);
 
-/* Asks again at `wake_at`, on the loop of the oldest request. `here`: the calling loop,
- * or NULL on another thread. */
+/* Sees to it that the slots ask again at `wake_at`, by a timer on the loop of the oldest
+ * request, unless one fires by then. `here`: the calling loop, or NULL on another
+ * thread. */
 void servable_wake_at(struct servable *servable, io_time wake_at, struct model_loop *here);
 
 /* ---- request.c ---- */
@@ -147,4 +149,3 @@ bool request_stacks(const struct batch_item *a, const struct batch_item *b);
 void request_fail_post(struct model_request *request, enum err error, const char *text);
 /* Counts it and calls `done`. On its own loop. */
 void request_complete(struct model_request *request);
-void model_loop_turn(struct io_post *post);

@@ -55,7 +55,8 @@ static uint64_t element_bits(weir_type type, uint64_t i, int row, bool zero)
     switch (type.code) {
     case WEIR_FLOAT:
     case WEIR_BFLOAT:
-        return bits_of_float(type, ((double)((i * 7 + (uint64_t)row * 3) % 11) - 5) * (1 + row) / 4);
+        return bits_of_float(type,
+                             ((double)((i * 7 + (uint64_t)row * 3) % 11) - 5) * (1 + row) / 4);
     default:
         return (i + (uint64_t)row) % 2;
     }
@@ -146,7 +147,7 @@ static struct run *probe_run(struct probe *probe, int first, int count, struct d
     ref_init(&run->task.open);
     ref_get(&run->task.open);
     ref_get(&run->task.open);
-    run_execute(run, true);
+    run_execute(run, process_clock(servable->set->process), true);
     if (ref_count(&run->task.open) != 2) {
         servable->synchronous = false;
         ignore(diag_fail(diag, ERR_BACKEND,

@@ -53,6 +53,7 @@ static void respond(struct client *client, result r)
     client_response_fn fn = steal(&client->response_fn);
     client->response.body = text_span(&client->body);
     client->response.keep_alive &= !client->broken;
+    client->broken = !client->response.keep_alive;
     fn(client->arg, client, r, failed(r) ? NULL : &client->response);
 }
 

@@ -30,8 +30,8 @@ struct client_response {
 };
 
 typedef void (*client_connect_fn)(void *arg, struct client *client, result r);
-/* `response` is valid during the call; NULL on failure: ERR_RESET, ERR_CLOSED,
- * ERR_SYNTAX, ERR_TOO_LARGE, ERR_DEADLINE. */
+/* `response` is valid during the call, until the next client_send; NULL on failure: ERR_RESET,
+ * ERR_CLOSED, ERR_SYNTAX, ERR_TOO_LARGE, ERR_DEADLINE. */
 typedef void (*client_response_fn)(void *arg, struct client *client, result r,
                                    const struct client_response *response);
 

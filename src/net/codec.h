@@ -68,7 +68,6 @@ struct connection {
 /* Limits as they hold now on this loop. */
 const struct server_config *server_loop_config(const struct server_loop *sl);
 struct loop *server_loop_loop(const struct server_loop *sl);
-struct slab *server_loop_slab(const struct server_loop *sl);
 /* The header line "Date: ...\r\n" of this second (RFC 9110 §5.6.7). */
 struct span server_loop_date(struct server_loop *sl);
 bool server_loop_draining(const struct server_loop *sl);
@@ -91,7 +90,6 @@ void connection_closed(struct connection *c);
 /* A fresh exchange for `c`, or NULL without memory. */
 struct exchange *exchange_open(struct connection *c, void *codec_data);
 void *exchange_codec_data(const struct exchange *x);
-struct connection *exchange_connection(const struct exchange *x);
 /* The head is complete and stands in `head` (copied by value): admission, routing, the
  * handler. May answer before it returns. */
 void exchange_start(struct exchange *x, const struct request_head *head);
@@ -113,8 +111,6 @@ void exchange_wrote_later(struct exchange *x, result r);
 void exchange_lost(struct exchange *x, enum err code);
 /* The answer has been written or given up; `x` is gone. */
 void exchange_end(struct exchange *x);
-/* Whether the answer has been given (respond, finish, reset). */
-bool exchange_answered(const struct exchange *x);
 
 /* HTTP/1: takes over a stream just accepted, also on failure. ERR_NO_MEMORY. */
 result http1_accept(struct server_loop *sl, struct stream *stream);

@@ -38,6 +38,7 @@ struct exchange {
     bool answered; /* the handler has ended it */
     bool begun;    /* an answer in pieces is under way */
     bool gone;
+    bool late;   /* the request's body did not come in time */
     bool posted; /* wrote_post is on its way */
     bool ended;  /* only wrote_post is still to come */
     exchange_read_fn read_fn;
@@ -110,7 +111,9 @@ void exchange_end(struct exchange *x)
 {
     struct server_loop *sl = x->sl;
     x->connection->exchanges--;
-    exchange_account(sl, x->route_index, x->status, loop_now(sl->loop) - x->started);
+    /* Not loop_now: an answer given within one turn would have taken no time. */
+    io_time now = process_clock(sl->server->process);
+    exchange_account(sl, x->route_index, x->status, now - x->started);
     if (x->reserved)
         quota_give(&sl->server->request_bytes, x->reserved);
     if (x->counted)
@@ -259,16 +262,6 @@ void *exchange_codec_data(const struct exchange *x)
     return x->codec_data;
 }
 
-struct connection *exchange_connection(const struct exchange *x)
-{
-    return x->connection;
-}
-
-bool exchange_answered(const struct exchange *x)
-{
-    return x->answered;
-}
-
 bool exchange_is_gone(const struct exchange *x)
 {
     return x->gone;
@@ -315,6 +308,8 @@ bool exchange_wants(const struct exchange *x, struct span_mut *ret_into)
 static result reserve_received(struct exchange *x, uint64_t len)
 {
     x->received += len;
+    if (x->received > x->sl->config.body_bytes_max && x->head.content_length < 0)
+        return fail(ERR_TOO_LARGE);
     if (x->received <= x->reserved || x->head.content_length >= 0)
         return OK;
     uint64_t missing = (x->received - x->reserved + BODY_BLOCK - 1) / BODY_BLOCK * BODY_BLOCK;
@@ -328,6 +323,7 @@ void exchange_got(struct exchange *x, result r, struct span bytes, bool end)
 {
     exchange_read_fn fn = steal(&x->read_fn);
     ASSERT(fn);
+    x->late |= is(r, ERR_DEADLINE);
     if (!failed(r))
         r = reserve_received(x, bytes.len);
     fn(x, r, failed(r) ? SPAN_NONE : bytes, end || failed(r));
@@ -363,9 +359,14 @@ static result collect_grow(struct exchange *x, uint64_t cap)
         x->reserved = cap;
     }
     if (cap <= ARENA_BODY_MAX) {
-        c->ptr = arena_alloc(&x->arena, cap);
+        uint8_t *ptr = arena_alloc(&x->arena, cap);
+        if (!ptr)
+            return fail(ERR_NO_MEMORY);
+        if (c->len)
+            memcpy(ptr, c->ptr, c->len);
+        c->ptr = ptr;
         c->cap = cap;
-        return c->ptr ? OK : fail(ERR_NO_MEMORY);
+        return OK;
     }
     struct block *block = slab_get(x->sl->server->slab, cap);
     if (!block)
@@ -379,9 +380,24 @@ static result collect_grow(struct exchange *x, uint64_t cap)
     return OK;
 }
 
+/* All of the announced length is there; the codec has yet to say that it has ended. */
+static void collect_end(struct exchange *x, result r, struct span bytes, bool end)
+{
+    if (!failed(r) && bytes.len)
+        r = fail(ERR_SYNTAX);
+    if (failed(r) || end)
+        collect_done(x, r);
+    else
+        collect_more(x);
+}
+
 static void collect_more(struct exchange *x)
 {
     struct collect *c = &x->collect;
+    if (x->head.content_length > 0 && c->len == (uint64_t)x->head.content_length) {
+        exchange_read(x, (struct span_mut){NULL, 0}, collect_end);
+        return;
+    }
     if (c->len == c->cap) {
         /* One byte above the limit, so that a body of just that size is told from a
          * larger one. */
@@ -458,25 +474,22 @@ void exchange_add_reason(struct exchange *x, enum err code, const char *detail)
         exchange_add_header(x, "Retry-After", SPAN("1"));
 }
 
-/* HTTP's own status where the table's, which follows gRPC, is too coarse
- * (RFC 9110 §15.5.9, §15.5.14). */
-static int status_of(enum err code)
+/* HTTP's own status where the table's, which follows gRPC, is too coarse (RFC 9110
+ * §15.5.9, §15.5.14). */
+static int status_of(const struct exchange *x, enum err code)
 {
-    switch (code) {
-    case ERR_TOO_LARGE:
+    if (code == ERR_TOO_LARGE)
         return 413;
-    case ERR_DEADLINE:
+    if (code == ERR_DEADLINE && x->late)
         return 408;
-    default:
-        return err_http(code);
-    }
+    return err_http(code);
 }
 
 void exchange_fail(struct exchange *x, enum err code, const char *text)
 {
     exchange_add_reason(x, code, text);
     const char *body = arena_printf(&x->arena, "%s\n", text ? text : err_text(code));
-    exchange_respond(x, status_of(code), "text/plain", span_cstr(body));
+    exchange_respond(x, status_of(x, code), "text/plain", span_cstr(body));
 }
 
 void exchange_begin(struct exchange *x, int status, const char *type, int64_t length)

@@ -86,7 +86,8 @@ void exchange_add_header(struct exchange *x, const char *name, struct span value
 /* The whole answer. `type` may be NULL when the body is empty. Ends the exchange. A read
  * that is pending is dropped: its callback does not come. */
 void exchange_respond(struct exchange *x, int status, const char *type, struct span body);
-/* An answer by our own error table: status from the code, a `Weir-Reason` header with
+/* An answer by our own error table: status from the code (408 for a body that did not come
+ * in time, 504 for any other ERR_DEADLINE), a `Weir-Reason` header with
  * the code's name and, when given, the detail; Retry-After where retrying helps. The
  * body is `text` as plain text. Ends the exchange. */
 void exchange_fail(struct exchange *x, enum err code, const char *text);

@@ -105,7 +105,8 @@ static void out_finish(struct conn *conn)
 /* Whether the connection can go on after this answer (RFC 9112 §9.3). */
 static void decide_keep_alive(struct conn *conn)
 {
-    if (server_loop_draining(conn->c.sl) || conn->body_error)
+    bool last = conn->eof && conn->in.len == 0;
+    if (server_loop_draining(conn->c.sl) || conn->body_error || last)
         conn->keep_alive = false;
     if (conn->state != CONN_BODY)
         return;
@@ -133,6 +134,22 @@ static void frame_answer(struct conn *conn, const struct response_head *head)
         conn->keep_alive = false; /* it ends with the connection */
 }
 
+/* Name and value are known to be clean, so nothing need be checked. */
+static void write_length(struct h1_writer *w, uint64_t length)
+{
+    char line[] = "Content-Length: 18446744073709551615\r\n";
+    const size_t name = sizeof("Content-Length: ") - 1;
+    size_t at = name, end;
+    for (uint64_t rest = length; rest >= 10; rest /= 10)
+        at++;
+    end = at + 1;
+    for (; at >= name; at--, length /= 10)
+        line[at] = (char)('0' + length % 10);
+    line[end++] = '\r';
+    line[end++] = '\n';
+    h1_write_raw(w, span_of(line, end));
+}
+
 /* Into the loop's scratch; false when it does not fit or holds what no head may. */
 static bool write_head(struct conn *conn, const struct response_head *head)
 {
@@ -143,7 +160,7 @@ static bool write_head(struct conn *conn, const struct response_head *head)
     if (head->type)
         h1_write_header(&w, SPAN("Content-Type"), span_cstr(head->type));
     if (head->length >= 0 && !(status_bare(head->status) && head->length == 0))
-        h1_write_header_u64(&w, SPAN("Content-Length"), (uint64_t)head->length);
+        write_length(&w, (uint64_t)head->length);
     else if (conn->chunked)
         h1_write_raw(&w, SPAN("Transfer-Encoding: chunked\r\n"));
     if (!conn->keep_alive)

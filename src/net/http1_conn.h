@@ -13,7 +13,7 @@
  *    any --> LINGER: FIN is sent, what still comes is thrown away --> CLOSED
  *
  * Invariants
- *   N1  A read is armed whenever all that was read is consumed, or what is there is not
+ *   N1  A read is armed while little is waiting to be consumed, or what is there is not
  *       enough for the parser: so a client that goes away is noticed while its request
  *       runs, and a body that nobody asks for stops after one scratch of read-ahead.
  *   N2  `in` is what has been read and not consumed. It lies in the loop's scratch
@@ -61,8 +61,8 @@ struct conn {
     uint8_t out_first, out_count;
     uint8_t chunk_head[H1_CHUNK_HEAD_MAX];
     uint8_t state, write;
-    uint8_t lost_code;  /* enum err: why it was closed */
-    uint8_t body_error; /* enum err: the rest of the body cannot be had */
+    uint8_t lost_code;    /* enum err: why it was closed */
+    uint8_t body_error;   /* enum err: the rest of the body cannot be had */
     bool reading, bypass; /* a read is armed; into the handler's memory */
     bool starved;         /* the parser needs more than `in` holds */
     bool running;         /* inside conn_run */
@@ -87,8 +87,6 @@ extern const struct codec_ops http1_ops;
 void conn_run(struct conn *conn);
 /* The client cannot be answered any more; the exchange is told once the stream is closed. */
 void conn_lost(struct conn *conn, enum err code, enum stream_close_how how);
-/* Frees it if nothing needs it any more (N3). */
-void conn_free_when_done(struct conn *conn);
 void conn_set_deadline(struct conn *conn, io_time delay);
 /* The answer has been written, or has been given up with the connection. */
 void conn_answered(struct conn *conn);

@@ -8,6 +8,9 @@
  * without a byte, so that it reads the answer before the connection is reset. */
 #define LINGER_TIME (30 * IO_SEC)
 #define LINGER_IDLE (2 * IO_SEC)
+/* A read stays armed while less than this waits to be consumed; so at most this and one
+ * scratch do. */
+#define READ_AHEAD 16384
 /* Below this, the rest of a body is read through the scratch and copied. */
 #define BYPASS_MIN 8192
 /* How long a connection without its first request may delay a drain. */
@@ -15,7 +18,8 @@
 
 /* ---- closing ---- */
 
-void conn_free_when_done(struct conn *conn)
+/* N3 */
+static void free_when_done(struct conn *conn)
 {
     if (!conn->closed || conn->x)
         return;
@@ -31,7 +35,7 @@ static void on_closed(void *arg)
     if (conn->x)
         exchange_lost(conn->x, (enum err)conn->lost_code);
     else
-        conn_free_when_done(conn);
+        free_when_done(conn);
 }
 
 void conn_lost(struct conn *conn, enum err code, enum stream_close_how how)
@@ -99,7 +103,7 @@ static void arm_read(struct conn *conn)
 {
     if (conn->reading || conn->eof || conn->state == CONN_CLOSED)
         return;
-    if (conn->in.len && !conn->starved)
+    if (conn->in.len >= READ_AHEAD && !conn->starved)
         return;
     struct span_mut into = {NULL, 0}, wanted;
     conn->bypass = false;
@@ -182,10 +186,10 @@ static bool request_whole(struct conn *conn)
 
 static void read_ended(struct conn *conn)
 {
+    bool answers = conn->state == CONN_ANSWER || conn->state == CONN_BODY;
     conn->eof = true;
-    if (request_whole(conn) && server_loop_config(conn->c.sl)->half_close)
-        conn->keep_alive = false;
-    else
+    /* With half_close, what is there is answered: see `starves`. */
+    if (!answers || !server_loop_config(conn->c.sl)->half_close)
         conn_lost(conn, ERR_CLOSED, STREAM_CLOSE);
 }
 
@@ -318,6 +322,14 @@ static void refuse_framed(struct conn *conn, const struct h1_out *out)
     exchange_refuse(conn->x, out->status, out->reason);
 }
 
+/* The parser needs more, which will not come after an end of file. */
+static void starves(struct conn *conn)
+{
+    conn->starved = true;
+    if (conn->eof)
+        conn_lost(conn, ERR_CLOSED, STREAM_CLOSE);
+}
+
 static bool head_step(struct conn *conn)
 {
     struct h1_out out;
@@ -330,8 +342,8 @@ static bool head_step(struct conn *conn)
     conn->in = span_from(conn->in, used);
     switch (event) {
     case H1_MORE:
-        conn->starved = true;
-        if (!conn->in_head) {
+        starves(conn);
+        if (!conn->in_head && !conn->eof) {
             conn->in_head = true;
             conn_set_deadline(conn, server_loop_config(conn->c.sl)->head_timeout);
         }
@@ -393,7 +405,7 @@ static bool body_parse(struct conn *conn)
         return true;
     case H1_MORE:
         conn->in = span_from(conn->in, used);
-        conn->starved = true;
+        starves(conn);
         return false;
     default:
         conn->body_error = out.status == 413 ? ERR_TOO_LARGE : ERR_SYNTAX;
@@ -421,7 +433,7 @@ static void body_take(struct conn *conn, struct span_mut into)
 
 static void body_wait(struct conn *conn)
 {
-    if (conn->expects)
+    if (conn->expects && conn->state == CONN_BODY)
         send_continue(conn);
     if (conn->state == CONN_BODY)
         conn_set_deadline(conn, server_loop_config(conn->c.sl)->body_timeout);
@@ -450,8 +462,16 @@ static bool body_step(struct conn *conn)
         body_wait(conn);
         return false;
     }
-    if (conn->state == CONN_ANSWER && conn->x && exchange_wants(conn->x, &into))
-        body_deliver(conn, OK, span_of(into.ptr, conn->filled), true);
+    return true;
+}
+
+/* The body has ended: a handler that waits is told. */
+static bool end_step(struct conn *conn)
+{
+    struct span_mut into;
+    if (!conn->x || !exchange_wants(conn->x, &into))
+        return false;
+    body_deliver(conn, OK, span_of(into.ptr, conn->filled), true);
     return true;
 }
 
@@ -460,7 +480,7 @@ static void next_request(struct conn *conn)
     h1_next(&conn->h1);
     conn->limits = *server_loop_http1(conn->c.sl);
     conn->state = CONN_HEAD;
-    if (server_loop_draining(conn->c.sl) || conn->eof)
+    if (server_loop_draining(conn->c.sl) || (conn->eof && conn->in.len == 0))
         conn_lost(conn, ERR_DRAINING, STREAM_CLOSE);
     else
         conn_set_deadline(conn, server_loop_config(conn->c.sl)->idle_timeout);
@@ -522,6 +542,7 @@ static bool conn_step(struct conn *conn)
         linger_step(conn);
         return false;
     case CONN_ANSWER:
+        return end_step(conn);
     case CONN_CLOSED:
         return false;
     }
@@ -552,7 +573,7 @@ void conn_answered(struct conn *conn)
     }
     exchange_end(steal(&conn->x));
     if (conn->state == CONN_CLOSED) {
-        conn_free_when_done(conn);
+        free_when_done(conn);
         return;
     }
     bool whole = conn->state == CONN_ANSWER;

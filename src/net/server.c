@@ -17,11 +17,6 @@ struct loop *server_loop_loop(const struct server_loop *sl)
     return sl->loop;
 }
 
-struct slab *server_loop_slab(const struct server_loop *sl)
-{
-    return sl->server->slab;
-}
-
 uint8_t *server_loop_out(struct server_loop *sl)
 {
     return sl->out;
@@ -307,8 +302,8 @@ static void drain_arrived(struct io_post *post)
     drained_when_empty(sl);
 }
 
-void server_drain(struct server *server, io_time deadline,
-                  void (*drained)(void *arg, uint64_t cut), void *arg)
+void server_drain(struct server *server, io_time deadline, void (*drained)(void *arg, uint64_t cut),
+                  void *arg)
 {
     ASSERT(!server->drained);
     server->drained = drained;

@@ -80,9 +80,9 @@ struct server_options {
     struct process *process;
     struct metrics *metrics;
     struct log *log;
-    struct slab *slab;               /* request bodies */
+    struct slab *slab;                  /* request bodies */
     const struct server_config *config; /* copied */
-    const struct route_table *routes; /* two at most; both must outlive the server */
+    const struct route_table *routes;   /* two at most; both must outlive the server */
     size_t routes_len;
     server_accept_fn accept; /* NULL: HTTP/1 */
 };
@@ -98,8 +98,8 @@ bool server_address(const struct server *server, size_t index, struct io_address
  * `Connection: close`), and cuts what is left at `deadline`. `drained` runs once on
  * loop 0 with the number of exchanges that were cut; it does not wait for the handlers
  * of those. */
-void server_drain(struct server *server, io_time deadline,
-                  void (*drained)(void *arg, uint64_t cut), void *arg);
+void server_drain(struct server *server, io_time deadline, void (*drained)(void *arg, uint64_t cut),
+                  void *arg);
 /* After `process_run` has returned. NULL is allowed. */
 void server_free(struct server *server);
 

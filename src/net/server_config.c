@@ -87,8 +87,13 @@ static void abort_plan(void *module, void *planned)
 }
 
 #define KEY(member_, type_, help_, fallback_, min_, max_) \
-    {.path = "server." #member_, .type = (type_), .help = (help_), .fallback = (fallback_), \
-     .min = (min_), .max = (max_), .reload = CONFIG_LIVE, \
+    {.path = "server." #member_, \
+     .type = (type_), \
+     .help = (help_), \
+     .fallback = (fallback_), \
+     .min = (min_), \
+     .max = (max_), \
+     .reload = CONFIG_LIVE, \
      CONFIG_FIELD(struct server_config, member_)}
 
 #define MIB ((int64_t)1 << 20)

@@ -53,6 +53,8 @@ static void process_make(struct fx *fx)
 void fx_init(struct fx *fx, const struct fx_options *options)
 {
     *fx = (struct fx){.options = *options, .config = config_default};
+    quota_init(&fx->started, UINT64_MAX);
+    test_pattern(1); /* made before there are threads */
     process_make(fx);
     struct metrics_options metrics = {.loops = process_loop_count(fx->process)};
     assert_int_equal(metrics_new(fx->process, &metrics, &fx->metrics, NULL).code, ERR_NONE);
@@ -64,15 +66,14 @@ void fx_init(struct fx *fx, const struct fx_options *options)
 
 void fx_serve(struct fx *fx)
 {
-    static struct route_table table;
-    table = (struct route_table){.routes = test_routes, .len = test_routes_len, .arg = fx};
+    fx->table = (struct route_table){.routes = test_routes, .len = test_routes_len, .arg = fx};
     struct server_options options = {
         .name = "test",
         .process = fx->process,
         .metrics = fx->metrics,
         .slab = fx->slab,
         .config = &fx->config,
-        .routes = &table,
+        .routes = &fx->table,
         .routes_len = 1,
         .accept = fx->options.toymux ? toymux_accept : NULL,
     };

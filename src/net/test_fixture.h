@@ -12,7 +12,7 @@
 
 struct fx_options {
     bool sim, toymux;
-    bool faults;   /* of the simulator: delays, short reads and writes */
+    bool faults; /* of the simulator: delays, short reads and writes */
     unsigned reset_permille;
     uint64_t seed; /* of the simulator */
     int loops;     /* 0: 1 */
@@ -25,6 +25,7 @@ struct fx {
     struct metrics *metrics;
     struct slab *slab;
     struct server_config config;
+    struct route_table table;
     struct server *server;
     struct io_address address;
     struct io_timer guard, settle;
@@ -34,8 +35,10 @@ struct fx {
     uint64_t connections_left; /* that the test leaves open on purpose */
     char failure[1024];        /* the first one */
     /* What handlers saw. */
-    int started, gone, ended, waiting_len;
+    struct quota started; /* from every loop */
+    int gone, waiting_len;
     struct exchange *waiting[64]; /* of "/never" */
+    uint64_t countdown;           /* the test's own */
     bool drained;
     uint64_t cut;
 };
@@ -89,7 +92,7 @@ struct step {
     size_t repeat;
     int status;
     const char *body;
-    const char *header; /* "Name: value"; "Name:" any value; "!Name": it is not there */
+    const char *header;      /* "Name: value"; "Name:" any value; "!Name": it is not there */
     enum http_method method; /* of the request, where it matters (HEAD) */
     io_time wait;
     void (*call)(struct fx *fx);

@@ -16,7 +16,7 @@ struct span test_pattern(size_t len)
 
 static void seen(struct exchange *x, void *arg)
 {
-    ((struct fx *)arg)->started++;
+    assert_true(quota_take(&((struct fx *)arg)->started, 1));
     exchange_set_data(x, arg);
 }
 
@@ -40,6 +40,25 @@ static void echo(struct exchange *x, void *arg)
 {
     seen(x, arg);
     exchange_collect(x, UINT64_MAX, echo_body);
+}
+
+static void sum_body(struct exchange *x, result r, struct span body)
+{
+    if (failed(r)) {
+        exchange_fail(x, (enum err)r.code, NULL);
+        return;
+    }
+    size_t same = 0;
+    for (size_t i = 0; i < body.len; i++)
+        same += body.ptr[i] == body.ptr[0];
+    exchange_respond(x, 200, NULL, span_cstr(arena_printf(exchange_arena(x), "%zu\n", same)));
+}
+
+/* How many bytes are as the first. */
+static void sum(struct exchange *x, void *arg)
+{
+    seen(x, arg);
+    exchange_collect(x, UINT64_MAX, sum_body);
 }
 
 static void collect_few(struct exchange *x, void *arg)
@@ -78,8 +97,8 @@ static void sip_got(struct exchange *x, result r, struct span bytes, bool end)
         sip_more(x, sip);
         return;
     }
-    char *text = arena_printf(exchange_arena(x), "%zu %llu\n", sip->total,
-                              (unsigned long long)sip->sum);
+    char *text =
+        arena_printf(exchange_arena(x), "%zu %llu\n", sip->total, (unsigned long long)sip->sum);
     exchange_respond(x, right ? 200 : 500, "text/plain", span_cstr(text));
 }
 
@@ -333,12 +352,19 @@ static void busy(struct exchange *x, void *arg)
     exchange_fail(x, ERR_EXHAUSTED, "no room");
 }
 
+static void too_late(struct exchange *x, void *arg)
+{
+    seen(x, arg);
+    exchange_fail(x, ERR_DEADLINE, NULL);
+}
+
 #define GET ROUTE_METHOD(METHOD_GET)
 #define POST ROUTE_METHOD(METHOD_POST)
 
 const struct route test_routes[] = {
     {GET | POST, ROUTE_EXACT, "/fixed", "fixed", fixed},
     {POST, ROUTE_EXACT, "/echo", "echo", echo},
+    {POST, ROUTE_EXACT, "/sum", "sum", sum},
     {POST, ROUTE_EXACT, "/collect", "collect", collect_few},
     {POST, ROUTE_EXACT, "/stream", "stream", stream},
     {POST, ROUTE_EXACT, "/sip/small", "sip", sip_small},
@@ -361,6 +387,7 @@ const struct route test_routes[] = {
     {GET, ROUTE_EXACT, "/304", "bare", not_modified},
     {GET, ROUTE_EXACT, "/big", "big", big},
     {GET | POST, ROUTE_EXACT, "/busy", "busy", busy},
+    {GET, ROUTE_EXACT, "/late", "late", too_late},
     {GET, ROUTE_PREFIX, "/below/", "below", fixed},
     {GET, ROUTE_PREFIX_NOCASE, "/AnyCase/", "any-case", fixed},
 };

@@ -16,11 +16,11 @@ struct script {
     struct stream *stream; /* NULL once it is being closed */
     struct io_post post;
     struct io_timer timer;
-    size_t sent;     /* times or bytes of the present step */
-    bool waited;     /* its time is over */
-    bool armed;      /* its timer runs */
+    size_t sent; /* times or bytes of the present step */
+    bool waited; /* its time is over */
+    bool armed;  /* its timer runs */
     bool writing;
-    bool ended;      /* nothing more will come */
+    bool ended; /* nothing more will come */
     result end;
     struct text in, body;
     struct span parts[16];
@@ -118,32 +118,28 @@ static void check_response(struct script *s, const struct step *step)
         s->at++;
 }
 
-/* Reads one response; false when more has to come. */
-static bool expect(struct script *s, const struct step *step)
+static enum h1_event next_event(struct script *s, struct span *rest)
 {
-    struct span rest = text_span(&s->in);
+    size_t used = 0;
+    s->out.headers = s->headers;
+    s->out.headers_max = HEADERS_MAX;
+    enum h1_event event = h1_read(&s->h1, *rest, &used, &s->out);
+    *rest = span_from(*rest, used);
+    if (event == H1_MORE && s->ended && !failed(s->end))
+        event = h1_eof(&s->h1, &s->out);
+    return event;
+}
+
+/* Reads events until the response is complete or the bytes end; false for a bad one. */
+static bool read_response(struct script *s, struct span *rest, bool *ret_complete)
+{
     bool complete = false;
-    if (!s->in_message) {
-        text_clear(&s->body);
-        h1_expect(&s->h1, step->method);
-        s->in_message = true;
-    }
     while (!complete) {
-        size_t used = 0;
-        s->out.headers = s->headers;
-        s->out.headers_max = HEADERS_MAX;
-        enum h1_event event = h1_read(&s->h1, rest, &used, &s->out);
-        rest = span_from(rest, used);
-        if (event == H1_MORE && s->ended && !failed(s->end))
-            event = h1_eof(&s->h1, &s->out);
-        if (event == H1_MORE || event == H1_ERROR) {
-            if (event == H1_ERROR || s->ended) {
-                wrong(s, "expected a response of %d, got the end or a bad one (%s) after \"%.300s\"",
-                      step->status, err_name((enum err)s->end.code), text_cstr(&s->in));
-                return true;
-            }
+        enum h1_event event = next_event(s, rest);
+        if (event == H1_ERROR || (event == H1_MORE && s->ended))
+            return false;
+        if (event == H1_MORE)
             break;
-        }
         if (event == H1_HEAD)
             note_head(s, &s->out.head);
         if (event == H1_BODY)
@@ -151,6 +147,25 @@ static bool expect(struct script *s, const struct step *step)
         complete = event == H1_END || (event == H1_HEAD && s->status < 200);
         if (event == H1_END)
             h1_next(&s->h1);
+    }
+    *ret_complete = complete;
+    return true;
+}
+
+/* Reads one response; false when more has to come. */
+static bool expect(struct script *s, const struct step *step)
+{
+    struct span rest = text_span(&s->in);
+    bool complete;
+    if (!s->in_message) {
+        text_clear(&s->body);
+        h1_expect(&s->h1, step->method);
+        s->in_message = true;
+    }
+    if (!read_response(s, &rest, &complete)) {
+        wrong(s, "expected a response of %d, got the end or a bad one (%s) after \"%.300s\"",
+              step->status, err_name((enum err)s->end.code), text_cstr(&s->in));
+        return true;
     }
     size_t left = rest.len;
     if (left)

@@ -157,6 +157,11 @@ static void decoded(struct io_work *work)
         infer->request.done = model_done;
         infer->request.arg = infer;
         r = model_submit(infer->serve->models, &infer->request);
+        if (is(r, ERR_EXHAUSTED))
+            r = diag_fail(&infer->diag, ERR_EXHAUSTED,
+                          "the queue of model '%s' is full: queue_depth_max or queue_bytes_max is "
+                          "reached",
+                          version_model(infer->version));
     }
     if (failed(r))
         refuse(infer, r);

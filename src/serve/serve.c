@@ -131,6 +131,9 @@ static result new_models(struct serve *serve, struct diag *diag)
         .queue_bytes_max = config->queue_bytes_max,
         .slots = (int)config->slots,
     };
+    struct file_info info;
+    TRY(file_stat(options.process, config->path, &info, diag));
+    serve->path_is_file = info.kind == FILE_REGULAR;
     TRY(model_set_new(&options, &serve->models, diag));
     return model_set_scan(serve->models, config->path, config->name, diag);
 }
@@ -180,19 +183,17 @@ static void settled(void *arg)
 {
     struct serve *serve = arg;
     struct loop *loop = process_loop(run_process(serve->run), 0);
-    int count = catalog_count(serve->models, loop);
-    int available = 0;
-    for (int i = 0; i < count; i++)
-        available += version_state(catalog_at(serve->models, loop, i)) == MODEL_AVAILABLE;
-    if (count == 1 && available == 0) {
-        struct model_version *only = catalog_at(serve->models, loop, 0);
-        char text[1024];
-        snprintf(text, sizeof(text), "cannot load %s: %s", serve->config->path,
-                 version_error_text(only));
-        run_fail(serve->run, version_error(only), text);
+    struct model_version *only = serve->path_is_file ? catalog_at(serve->models, loop, 0) : NULL;
+    if (!only || version_state(only) == MODEL_AVAILABLE) {
+        run_ready(serve->run);
         return;
     }
-    run_ready(serve->run);
+    struct span why = span_cstr(version_error_text(only)), path = span_cstr(serve->config->path);
+    char text[1024];
+    if (span_search(why, path) < why.len) /* it names the file already */
+        path = SPAN("the model");
+    snprintf(text, sizeof(text), "cannot load %.*s: %.*s", SPAN_FMT(path), SPAN_FMT(why));
+    run_fail(serve->run, version_error(only), text);
 }
 
 static void serve_load(void *role)

@@ -18,6 +18,7 @@ struct serve {
     struct run *run;
     struct model_set *models;
     struct text backends, engines; /* folders */
+    bool path_is_file;
     const struct serve_config *config;
 };
 

@@ -1,7 +1,9 @@
 #include "wire/json.h"
 
+#include "base/number.h"
 #include "base/utf8.h"
 
+#include <float.h>
 #include <math.h>
 #include <yyjson.h>
 
@@ -11,10 +13,9 @@ struct fault_text {
     const char *expected, *rapidjson;
 };
 
-static const struct fault_text fault_texts[] = {
-    {"", ""},
+static const struct fault_text fault_texts[] = {{"", ""},
 #define X(name, expected, rapidjson) {expected, rapidjson},
-    JSON_FAULTS(X)
+                                                JSON_FAULTS(X)
 #undef X
 };
 
@@ -55,8 +56,8 @@ result json_report(const struct json_reader *r, struct diag *diag)
         return fail(ERR_SYNTAX);
     json_place(r->text, r->fault_at, &line, &column);
     if (r->fault_at >= r->text.len)
-        return diag_fail_at(diag, ERR_SYNTAX, NULL, line, column, "expected %s, got the end of the text",
-                            expected);
+        return diag_fail_at(diag, ERR_SYNTAX, NULL, line, column,
+                            "expected %s, got the end of the text", expected);
     diag_quote(span_from(r->text, r->fault_at), quote, sizeof(quote));
     return diag_fail_at(diag, ERR_SYNTAX, NULL, line, column, "expected %s, got \"%s\"", expected,
                         quote);
@@ -136,8 +137,7 @@ result json_element(struct json_reader *r, bool *first, bool *ret_more)
     return OK;
 }
 
-result json_member(struct json_reader *r, bool *first, struct json_string *ret_name,
-                   bool *ret_more)
+result json_member(struct json_reader *r, bool *first, struct json_string *ret_name, bool *ret_more)
 {
     skip_space(r);
     uint8_t c = byte_at(r);
@@ -245,8 +245,8 @@ static const uint8_t *plain(const uint8_t *p, const uint8_t *end, uint64_t *high
         uint64_t v;
         memcpy(&v, p, sizeof(v));
         uint64_t quote = v ^ ones * '"', slash = v ^ ones * '\\';
-        uint64_t found = ((quote - ones) & ~quote) | ((slash - ones) & ~slash) |
-                         ((v - ones * 0x20) & ~v);
+        uint64_t found =
+            ((quote - ones) & ~quote) | ((slash - ones) & ~slash) | ((v - ones * 0x20) & ~v);
         if (found & tops)
             break;
         *high |= v;
@@ -361,10 +361,8 @@ size_t json_nonfinite(const struct json_reader *r, double *ret_value)
         struct span name;
         double value;
     } names[] = {
-        {SPAN_INIT("NaN"), NAN},
-        {SPAN_INIT("Infinity"), INFINITY},
-        {SPAN_INIT("Inf"), INFINITY},
-        {SPAN_INIT("-Infinity"), -INFINITY},
+        {SPAN_INIT("NaN"), NAN},        {SPAN_INIT("Infinity"), INFINITY},
+        {SPAN_INIT("Inf"), INFINITY},   {SPAN_INIT("-Infinity"), -INFINITY},
         {SPAN_INIT("-Inf"), -INFINITY},
     };
     struct span rest = span_from(r->text, r->at);
@@ -386,22 +384,11 @@ static size_t skip_digits(const struct json_reader *r, size_t at)
     return at;
 }
 
-static result skip_number(struct json_reader *r)
+/* An optional fraction and exponent from `at` on. */
+static result skip_rest_of_number(struct json_reader *r, size_t at, size_t *ret_end)
 {
-    double unused;
-    size_t named = json_nonfinite(r, &unused);
-    size_t at = r->at + (byte_at(r) == '-');
+    size_t end;
 
-    if (named) {
-        r->at += named;
-        return OK;
-    }
-    size_t end = skip_digits(r, at);
-    if (end == at)
-        return json_fault(r, JSON_FAULT_VALUE, at);
-    if (r->text.ptr[at] == '0')
-        end = at + 1; /* a digit behind it is then found to be no comma */
-    at = end;
     if (at < r->text.len && r->text.ptr[at] == '.') {
         end = skip_digits(r, at + 1);
         if (end == at + 1)
@@ -417,7 +404,33 @@ static result skip_number(struct json_reader *r)
             return json_fault(r, JSON_FAULT_EXPONENT, at);
         at = end;
     }
-    r->at = at;
+    *ret_end = at;
+    return OK;
+}
+
+static result skip_number(struct json_reader *r)
+{
+    double unused;
+    size_t named = json_nonfinite(r, &unused);
+    size_t at = r->at + (byte_at(r) == '-'), end, used;
+
+    if (named) {
+        r->at += named;
+        return OK;
+    }
+    size_t whole = skip_digits(r, at);
+    if (whole == at)
+        return json_fault(r, JSON_FAULT_VALUE, at);
+    if (r->text.ptr[at] == '0')
+        whole = at + 1; /* a digit behind it is then found to be no comma */
+    TRY(skip_rest_of_number(r, whole, &end));
+    /* Those that are short and whole are in range. */
+    if (end > whole || whole - r->at > DBL_MAX_10_EXP) {
+        struct span token = span_of(r->text.ptr + r->at, end - r->at);
+        if (is(number_parse_f64(token, &used, &unused), ERR_RANGE))
+            return json_fault(r, JSON_FAULT_NUMBER_BIG, r->at);
+    }
+    r->at = end;
     return OK;
 }
 
@@ -541,7 +554,7 @@ static void *document_realloc(void *arena, void *old, size_t old_size, size_t si
 {
     void *new = arena_alloc(arena, size);
 
-    if (new && old)
+    if (new &&old)
         memcpy(new, old, MIN(old_size, size));
     return new;
 }
@@ -569,13 +582,13 @@ result json_document(struct span text, size_t size_max, struct arena *arena,
     if (failed(json_skip_value(&r)) || failed(json_end(&r)))
         return json_report(&r, diag);
     /* Without the in-place flag it only reads the text. */
-    yyjson_doc *doc = yyjson_read_opts((char *)(uintptr_t)text.ptr, text.len,
-                                       YYJSON_READ_BIGNUM_AS_RAW, &allocator, &error);
+    yyjson_doc *doc =
+        yyjson_read_opts((char *)(uintptr_t)text.ptr, text.len, 0, &allocator, &error);
     if (!doc && error.code == YYJSON_READ_ERROR_MEMORY_ALLOCATION)
         return diag_fail(diag, ERR_NO_MEMORY, "no memory for %zu bytes of JSON", text.len);
     if (!doc)
-        return diag_fail(diag, ERR_SYNTAX, "expected JSON, got an error at byte %zu: %s",
-                         error.pos, error.msg);
+        return diag_fail(diag, ERR_SYNTAX, "expected JSON, got an error at byte %zu: %s", error.pos,
+                         error.msg);
     *ret_root = yyjson_doc_get_root(doc);
     return OK;
 }

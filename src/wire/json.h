@@ -39,8 +39,7 @@ enum {
     X(VALUE, "a value", "Invalid value.") \
     X(NAME, "a name in quotes", "Missing a name for object member.") \
     X(COLON, "':' after a name", "Missing a colon after a name of object member.") \
-    X(OBJECT_COMMA, "',' or '}' after a member", \
-      "Missing a comma or '}' after an object member.") \
+    X(OBJECT_COMMA, "',' or '}' after a member", "Missing a comma or '}' after an object member.") \
     X(ARRAY_COMMA, "',' or ']' after an element", \
       "Missing a comma or ']' after an array element.") \
     X(HEX, "four hex digits after \\u", "Incorrect hex digit after \\u escape in string.") \

@@ -44,8 +44,7 @@ struct json_tensor {
  * somewhere within. ERR_SYNTAX: the reader's fault. ERR_SHAPE: arrays of unequal length
  * or depth, or more than WEIR_RANK_MAX deep. ERR_TYPE: null, or an object that is no
  * bytes. `diag` is filled but for ERR_SYNTAX, which json_report tells. */
-result json_tensor_scan(struct json_reader *r, struct json_tensor *ret_tensor,
-                        struct diag *diag);
+result json_tensor_scan(struct json_reader *r, struct json_tensor *ret_tensor, struct diag *diag);
 
 /* Whether such elements can be of `type`: ERR_TYPE. */
 result json_tensor_type(const struct json_tensor *tensor, weir_type type, struct diag *diag);

@@ -134,8 +134,8 @@ static void what_is_ragged_or_no_tensor_is_refused_with_its_place(void **state)
         {"[1/2]", ERR_SYNTAX, "expected ',' or ']' after an element, got \"/2]\""},
         {"[--1]", ERR_SYNTAX, "expected a value, got \"-1]\""},
         {"[nan]", ERR_SYNTAX, "expected a value, got \"an]\""},
-        {"[1e999]", ERR_RANGE, "element 0: expected FP64, got 1e999"},
-        {"[1,-1e999]", ERR_RANGE, "element 1: expected FP64, got -1e999"},
+        {"[1e999]", ERR_SYNTAX, "expected a number that a double can hold, got \"1e999]\""},
+        {"[1,-1e999]", ERR_SYNTAX, "expected a number that a double can hold, got \"-1e999]\""},
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         struct outcome o = read_text(span_cstr(cases[i].text), f64, ALL, false);
@@ -205,8 +205,8 @@ static void integers_are_exact_over_their_range_and_refused_beyond(void **state)
 static void floats_are_rounded_once_and_overflow_is_refused(void **state)
 {
     (void)state;
-    struct outcome o = read_text(SPAN("[0.1, 1.00000017881393432617187499,-0.0,16777217,3.4028235e38]"),
-                                 f32, 0, false);
+    struct outcome o = read_text(
+        SPAN("[0.1, 1.00000017881393432617187499,-0.0,16777217,3.4028235e38]"), f32, 0, false);
     const float *floats = o.space.data;
     assert_false(failed(o.r));
     assert_true(floats[0] == 0.1f && floats[1] == 1.0000001192092896f && signbit(floats[2]));
@@ -217,8 +217,8 @@ static void floats_are_rounded_once_and_overflow_is_refused(void **state)
     assert_string_equal(o.diag.text, "element 2: expected FP32, got 3.5e38");
     assert_int_equal(o.diag.column, 6);
     outcome_release(&o);
-    o = read_text(SPAN("[65504, 5.9604644775390625e-8, 1.00048828125, 1.00048828125000001]"), f16, 0,
-                  false);
+    o = read_text(SPAN("[65504, 5.9604644775390625e-8, 1.00048828125, 1.00048828125000001]"), f16,
+                  0, false);
     const uint16_t *halves = o.space.data;
     assert_false(failed(o.r));
     assert_int_equal(halves[0], 0x7bff);
@@ -310,9 +310,10 @@ static void booleans_are_words(void **state)
 static void strings_and_base64_lie_end_to_end(void **state)
 {
     (void)state;
-    struct outcome o = read_text(SPAN("[\"\", \"a\\u00e9\", {\"b64\": \"aGVsbG8=\"}, {\"b64\":\"\"},"
-                                      "{\"b64\":\"\\/\\/8\"}]"),
-                                 string, ALL, false);
+    struct outcome o =
+        read_text(SPAN("[\"\", \"a\\u00e9\", {\"b64\": \"aGVsbG8=\"}, {\"b64\":\"\"},"
+                       "{\"b64\":\"\\/\\/8\"}]"),
+                  string, ALL, false);
     static const uint64_t offsets[] = {0, 0, 3, 8, 8, 10};
     assert_false(failed(o.r));
     assert_memory_equal(o.space.offsets, offsets, sizeof(offsets));
@@ -351,17 +352,23 @@ static void a_text_that_does_not_keep_its_plan_is_refused(void **state)
         const char *text;
         enum err code;
     } cases[] = {
-        {"[[1,2],[3,4]]", ERR_NONE},    {"[[1,2],[3]]", ERR_SHAPE},
-        {"[[1,2],[3,4,5]]", ERR_SHAPE}, {"[[1,2]]", ERR_SHAPE},
-        {"[[1,2],[3,4],[5,6]]", ERR_SHAPE}, {"[1,2,3,4]", ERR_SHAPE},
-        {"[[[1],2],[3,4]]", ERR_TYPE}, {"[]", ERR_SHAPE},
-        {"[[],[]]", ERR_SHAPE},         {"5", ERR_SHAPE},
-        {"[[1,2][3,4]]", ERR_SYNTAX},   {"[[1,2],[3,4]", ERR_SYNTAX},
+        {"[[1,2],[3,4]]", ERR_NONE},
+        {"[[1,2],[3]]", ERR_SHAPE},
+        {"[[1,2],[3,4,5]]", ERR_SHAPE},
+        {"[[1,2]]", ERR_SHAPE},
+        {"[[1,2],[3,4],[5,6]]", ERR_SHAPE},
+        {"[1,2,3,4]", ERR_SHAPE},
+        {"[[[1],2],[3,4]]", ERR_TYPE},
+        {"[]", ERR_SHAPE},
+        {"[[],[]]", ERR_SHAPE},
+        {"5", ERR_SHAPE},
+        {"[[1,2][3,4]]", ERR_SYNTAX},
+        {"[[1,2],[3,4]", ERR_SYNTAX},
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         float floats[4];
-        struct tensor_plan plan = {.type = f32, .rank = 2, .shape = {2, 2}, .elements = 4,
-                                   .bytes = sizeof(floats)};
+        struct tensor_plan plan = {
+            .type = f32, .rank = 2, .shape = {2, 2}, .elements = 4, .bytes = sizeof(floats)};
         struct tensor_space space = {floats, NULL};
         struct json_sink sink = json_sink_of(&plan, &space, false);
         struct json_reader r = json_reader_of(span_cstr(cases[i].text), 0);
@@ -376,8 +383,11 @@ static void a_text_that_does_not_keep_its_plan_is_refused(void **state)
 static struct weir_tensor tensor(weir_type type, int rank, const int64_t *shape, const void *data,
                                  const uint64_t *offsets)
 {
-    return (struct weir_tensor){.size = sizeof(struct weir_tensor), .type = type, .rank = rank,
-                                .shape = shape, .data = (void *)(uintptr_t)data,
+    return (struct weir_tensor){.size = sizeof(struct weir_tensor),
+                                .type = type,
+                                .rank = rank,
+                                .shape = shape,
+                                .data = (void *)(uintptr_t)data,
                                 .offsets = offsets};
 }
 
@@ -405,10 +415,12 @@ static void a_tensor_is_written_in_each_layout(void **state)
     writes(&t, (struct json_style){.layout = JSON_LINE}, "[[1.0, 2.5], [-0.1, 4.0], [5e20, 1e-7]]");
     writes(&t, (struct json_style){.layout = JSON_LINE, .bare = true},
            "[1.0, 2.5], [-0.1, 4.0], [5e20, 1e-7]");
-    writes(&t, (struct json_style){.layout = JSON_PRETTY, .level = 1},
-           "[\n        [\n            1.0,\n            2.5\n        ],\n        [\n            -0.1,\n"
-           "            4.0\n        ],\n        [\n            5e20,\n            1e-7\n        ]\n"
-           "    ]");
+    writes(
+        &t, (struct json_style){.layout = JSON_PRETTY, .level = 1},
+        "[\n        [\n            1.0,\n            2.5\n        ],\n        [\n            "
+        "-0.1,\n"
+        "            4.0\n        ],\n        [\n            5e20,\n            1e-7\n        ]\n"
+        "    ]");
     t = tensor(f32, 0, NULL, data, NULL);
     writes(&t, (struct json_style){.layout = JSON_PRETTY}, "1.0");
     writes(&t, (struct json_style){.layout = JSON_COMPACT, .flat = true}, "[1.0]");
@@ -434,9 +446,11 @@ static void every_type_is_written(void **state)
         {{WEIR_INT, 16, 1}, "\xff\xff\0\x80", "[-1,-32768]"},
         {{WEIR_UINT, 32, 1}, "\xff\xff\xff\xff\2\0\0\0", "[4294967295,2]"},
         {{WEIR_INT, 32, 1}, "\0\0\0\x80\2\0\0\0", "[-2147483648,2]"},
-        {{WEIR_UINT, 64, 1}, "\xff\xff\xff\xff\xff\xff\xff\xff\1\0\0\0\0\0\x20\0",
+        {{WEIR_UINT, 64, 1},
+         "\xff\xff\xff\xff\xff\xff\xff\xff\1\0\0\0\0\0\x20\0",
          "[18446744073709551615,9007199254740993]"},
-        {{WEIR_INT, 64, 1}, "\0\0\0\0\0\0\0\x80\1\0\0\0\0\0\x20\0",
+        {{WEIR_INT, 64, 1},
+         "\0\0\0\0\0\0\0\x80\1\0\0\0\0\0\x20\0",
          "[-9223372036854775808,9007199254740993]"},
         {{WEIR_FLOAT, 16, 1}, "\0\x3c\1\0", "[1.0,5.9604645e-8]"},
         {{WEIR_BFLOAT, 16, 1}, "\x80\x3f\0\xc0", "[1.0,-2.0]"},
@@ -448,9 +462,11 @@ static void every_type_is_written(void **state)
     }
     static const uint64_t offsets[] = {0, 2, 6};
     struct weir_tensor t = tensor(string, 1, two, "a\"\xc3\xa9\xff\n", offsets);
-    writes(&t, (struct json_style){.layout = JSON_LINE}, "[\"a\\\"\", \"\xc3\xa9\xef\xbf\xbd\\n\"]");
+    writes(&t, (struct json_style){.layout = JSON_LINE},
+           "[\"a\\\"\", \"\xc3\xa9\xef\xbf\xbd\\n\"]");
     writes(&t, (struct json_style){.layout = JSON_LINE, .b64 = true, .level = 1},
-           "[{\n            \"b64\": \"YSI=\"\n        }, {\n            \"b64\": \"w6n/Cg==\"\n        }]");
+           "[{\n            \"b64\": \"YSI=\"\n        }, {\n            \"b64\": \"w6n/Cg==\"\n   "
+           "     }]");
     t.type = (weir_type){WEIR_FLOAT, 8, 1};
     struct text text;
     text_init(&text, 1000);
@@ -574,10 +590,14 @@ static void changed_texts_do_no_harm(void **state)
 {
     (void)state;
     static const char *const seeds[] = {
-        "[[1,2.5,-3e4],[4,5,6]]", "[NaN,Infinity,-Inf,1]", "[[[1],[2]],[[3],[4]]]",
-        "[\"a\\u00e9\",\"\\ud83d\\ude00\",{\"b64\":\"aGVsbG8=\"}]", "[[true,false],[false,true]]",
+        "[[1,2.5,-3e4],[4,5,6]]",
+        "[NaN,Infinity,-Inf,1]",
+        "[[[1],[2]],[[3],[4]]]",
+        "[\"a\\u00e9\",\"\\ud83d\\ude00\",{\"b64\":\"aGVsbG8=\"}]",
+        "[[true,false],[false,true]]",
         "[0.1234567890123456789,12345678901234567890,1e-400,123456789e300]",
-        "[   1 ,\n 2 ,\t3\r]", "[[],[]]",
+        "[   1 ,\n 2 ,\t3\r]",
+        "[[],[]]",
     };
     static const char alphabet[] = "[]{},:\"\\0123456789.eE+-NaIntf u\n\xff\xc3";
     const weir_type types[] = {bool_type, u8, i64, f16, f32, f64, string};
@@ -593,8 +613,9 @@ static void changed_texts_do_no_harm(void **state)
                 (uint8_t)alphabet[next_random(&random) % (sizeof(alphabet) - 1)];
         if (round % 5 == 0)
             len = next_random(&random) % (len + 1);
-        struct outcome o = read_text(span_of(copy, len), types[next_random(&random) % ARRAY_LEN(types)],
-                                     round % 2 ? ALL : 0, round % 3 == 0);
+        struct outcome o =
+            read_text(span_of(copy, len), types[next_random(&random) % ARRAY_LEN(types)],
+                      round % 2 ? ALL : 0, round % 3 == 0);
         read += !failed(o.r);
         if (failed(o.r))
             assert_true(o.diag.code == o.r.code && o.diag.text[0] != '\0');

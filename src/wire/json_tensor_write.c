@@ -118,8 +118,8 @@ static size_t write_integer(struct writer *w, const uint8_t *at)
 static void write_string(struct writer *w, int level)
 {
     const uint64_t *offsets = w->tensor->offsets + w->next;
-    struct span value = span_of((const uint8_t *)w->tensor->data + offsets[0],
-                                offsets[1] - offsets[0]);
+    struct span value =
+        span_of((const uint8_t *)w->tensor->data + offsets[0], offsets[1] - offsets[0]);
 
     if (!w->style->b64) {
         flush(w);
@@ -181,8 +181,7 @@ static inline char *comma(char *p, const struct between *b)
 
 /* `n` finite floats with commas between them, up to one that is not: returns how many.
  * Keeps its place in a local: what `char` stores may change has to be loaded again. */
-static inline int64_t write_floats(struct writer *w, int64_t n, bool wide,
-                                   const struct between *b)
+static inline int64_t write_floats(struct writer *w, int64_t n, bool wide, const struct between *b)
 {
     const double *wides = (const double *)w->tensor->data + w->next;
     const float *floats = (const float *)w->tensor->data + w->next;

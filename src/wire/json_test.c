@@ -28,7 +28,11 @@ static const struct skip_case skip_cases[] = {
     {"{ }x", JSON_FAULT_NONE, 3},
     {"[1, [2, {\"a\": [3]}], \"b\"]", JSON_FAULT_NONE, 25},
     {"{\"a\":1,\"a\":{\"b\":[]}}", JSON_FAULT_NONE, 20},
+    {"1.7976931348623157e308", JSON_FAULT_NONE, 22},
+    {"1e-999", JSON_FAULT_NONE, 6},
     /* faults */
+    {"[1e309]", JSON_FAULT_NUMBER_BIG, 1},
+    {"[-12.5E+400]", JSON_FAULT_NUMBER_BIG, 1},
     {"", JSON_FAULT_VALUE, 0},
     {"  ", JSON_FAULT_VALUE, 2},
     {"nul", JSON_FAULT_VALUE, 3},
@@ -107,9 +111,9 @@ static void the_dialect_has_its_names_for_what_is_not_finite(void **state)
         size_t len;
         bool nan, negative;
     } cases[] = {
-        {"NaN", 3, true, false},      {"Inf", 3, false, false},        {"Infinity", 8, false, false},
-        {"-Inf]", 4, false, true},    {"-Infinity", 9, false, true},   {"nan", 0, false, false},
-        {"-NaN", 0, false, false},    {"In", 0, false, false},         {"infinity", 0, false, false},
+        {"NaN", 3, true, false},   {"Inf", 3, false, false},      {"Infinity", 8, false, false},
+        {"-Inf]", 4, false, true}, {"-Infinity", 9, false, true}, {"nan", 0, false, false},
+        {"-NaN", 0, false, false}, {"In", 0, false, false},       {"infinity", 0, false, false},
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         struct json_reader r = json_reader_of(span_cstr(cases[i].text), JSON_NONFINITE);
@@ -248,7 +252,8 @@ static void documents_are_read_strictly_within_their_limits(void **state)
     struct yyjson_val *root = NULL;
     struct diag diag = {0};
     arena_init(&arena, 1024, 64 * 1024);
-    assert_false(failed(json_document(SPAN(" {\"a\": [1, 2.5, \"x\"]} "), 100, &arena, &root, &diag)));
+    assert_false(
+        failed(json_document(SPAN(" {\"a\": [1, 2.5, \"x\"]} "), 100, &arena, &root, &diag)));
     yyjson_val *list = yyjson_obj_get(root, "a");
     assert_int_equal(yyjson_arr_size(list), 3);
     assert_int_equal(yyjson_get_int(yyjson_arr_get(list, 0)), 1);
@@ -275,8 +280,8 @@ static void documents_are_read_strictly_within_their_limits(void **state)
     }
     arena_release(&arena);
     arena_init(&arena, 64, 128);
-    assert_true(is(json_document(SPAN("[1,2,3,4,5,6,7,8,9]"), 100, &arena, &root, NULL),
-                   ERR_NO_MEMORY));
+    assert_true(
+        is(json_document(SPAN("[1,2,3,4,5,6,7,8,9]"), 100, &arena, &root, NULL), ERR_NO_MEMORY));
     arena_release(&arena);
 }
 
@@ -284,7 +289,8 @@ static void documents_are_read_strictly_within_their_limits(void **state)
 static void every_prefix_is_a_fault_and_reads_no_further(void **state)
 {
     (void)state;
-    const char *text = "{\"a\":[1,-2.5e3,\"x\\u00e9\\ud83d\\ude00\",null,true,{\"b\":{}}],\"c\":[[]]}";
+    const char *text =
+        "{\"a\":[1,-2.5e3,\"x\\u00e9\\ud83d\\ude00\",null,true,{\"b\":{}}],\"c\":[[]]}";
     for (size_t len = 0; len < strlen(text); len++) {
         uint8_t *copy = mem_alloc(len);
         memcpy(copy, text, len);

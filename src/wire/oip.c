@@ -11,8 +11,8 @@ static void append_shape(struct text *text, const int64_t *shape, int rank)
 }
 
 /* The members that tensors and their metadata share, from behind '{'. */
-static void append_tensor(struct text *text, const char *name, weir_type type,
-                          const int64_t *shape, int rank)
+static void append_tensor(struct text *text, const char *name, weir_type type, const int64_t *shape,
+                          int rank)
 {
     text_str(text, "{\"name\":");
     json_append_string(text, span_cstr(name));

@@ -27,7 +27,7 @@
 #define OIP_PORTS_MAX 64
 
 struct oip_infer {
-    struct span id;             /* in the arena; empty: none was given */
+    struct span id; /* in the arena; empty: none was given */
     bool has_id;
     uint64_t outputs_wanted;    /* a bit per output of the model; 0: all */
     struct tensor_plan *inputs; /* one per port, in the model's order; in the arena */

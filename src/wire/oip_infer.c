@@ -28,12 +28,14 @@ static const char *quoted(const struct json_string *name, char buffer[NAME_QUOTE
     return diag_quote(name->raw, buffer, NAME_QUOTE);
 }
 
-/* A member of another kind than the protocol has it. */
+/* A member of another kind than the protocol has it, or a fault of the grammar there. */
 static result wrong_kind(struct scan *s, const char *member, const char *expected)
 {
+    size_t at = s->r.at;
     int line, column;
 
-    json_place(s->r.text, s->r.at, &line, &column);
+    TRY(json_skip_value(&s->r));
+    json_place(s->r.text, at, &line, &column);
     return diag_fail_at(s->diag, ERR_TYPE, NULL, line, column, "expected %s for '%s'", expected,
                         member);
 }
@@ -47,7 +49,7 @@ static result read_text(struct scan *s, const char *member, struct json_string *
 
 static result read_type(struct scan *s, struct oip_input *input)
 {
-    struct json_string text;
+    struct json_string text = {0};
     char quote[NAME_QUOTE];
 
     TRY(read_text(s, "datatype", &text));
@@ -103,8 +105,9 @@ static result read_data(struct scan *s, struct oip_input *input)
 static result read_member(struct scan *s, const struct json_string *name, struct oip_input *input)
 {
     if (!input->has_name && json_string_is(name, SPAN("name"))) {
+        TRY(read_text(s, "name", &input->name));
         input->has_name = true;
-        return read_text(s, "name", &input->name);
+        return OK;
     }
     if (!input->has_type && json_string_is(name, SPAN("datatype")))
         return read_type(s, input);
@@ -240,7 +243,7 @@ static result read_inputs(struct scan *s)
 
 static result read_output(struct scan *s)
 {
-    struct json_string member, name;
+    struct json_string member, name = {0};
     bool first = true, more, named = false;
     char quote[NAME_QUOTE];
 
@@ -299,11 +302,10 @@ static result read_request(struct scan *s, struct arena *arena)
     struct json_string name;
     bool first = true, more, inputs = false, outputs = false;
 
-    if (json_peek(&s->r) == JSON_NOTHING)
-        return json_fault(&s->r, s->r.at == s->r.text.len ? JSON_FAULT_EMPTY : JSON_FAULT_VALUE,
-                          s->r.at);
-    if (json_peek(&s->r) != JSON_OBJECT)
+    if (json_peek(&s->r) != JSON_OBJECT) {
+        TRY(json_skip_value(&s->r));
         return diag_fail(s->diag, ERR_TYPE, "expected an object as the request");
+    }
     json_enter(&s->r);
     for (;;) {
         TRY(json_member(&s->r, &first, &name, &more));
@@ -333,14 +335,15 @@ result oip_infer_scan(struct span body, const struct oip_ports *ports, struct ar
                       struct oip_infer *ret_infer, struct diag *diag)
 {
     struct oip_infer infer = {.body = body, .inputs_len = ports->inputs_len};
-    struct scan s = {
-        .r = json_reader_of(body, 0), .ports = ports, .infer = &infer, .diag = diag};
+    struct scan s = {.r = json_reader_of(body, 0), .ports = ports, .infer = &infer, .diag = diag};
 
     if (ports->inputs_len > OIP_PORTS_MAX || ports->outputs_len > OIP_PORTS_MAX)
-        return diag_fail(diag, ERR_UNSUPPORTED, "expected a model with at most %d inputs and outputs",
-                         OIP_PORTS_MAX);
-    infer.inputs = arena_zalloc(arena, MAX((size_t)ports->inputs_len, (size_t)1), sizeof(*infer.inputs));
-    infer.found = arena_zalloc(arena, MAX((size_t)ports->inputs_len, (size_t)1), sizeof(*infer.found));
+        return diag_fail(diag, ERR_UNSUPPORTED,
+                         "expected a model with at most %d inputs and outputs", OIP_PORTS_MAX);
+    infer.inputs =
+        arena_zalloc(arena, MAX((size_t)ports->inputs_len, (size_t)1), sizeof(*infer.inputs));
+    infer.found =
+        arena_zalloc(arena, MAX((size_t)ports->inputs_len, (size_t)1), sizeof(*infer.found));
     if (!infer.inputs || !infer.found)
         return diag_fail(diag, ERR_NO_MEMORY, "no memory for the plan of a request");
     result r = read_request(&s, arena);

@@ -48,8 +48,7 @@ size_t type_size(weir_type type)
     return type.code == WEIR_STRING ? 0 : type.bits / 8u;
 }
 
-result shape_elements(const int64_t *shape, int rank, uint64_t elements_max,
-                      uint64_t *ret_elements)
+result shape_elements(const int64_t *shape, int rank, uint64_t elements_max, uint64_t *ret_elements)
 {
     uint64_t elements = 1;
     bool empty = false;
@@ -136,14 +135,14 @@ result tensor_check_inputs(const struct weir_port *ports, int ports_len,
         if (!batchable)
             continue;
         if (tensor->rank == 0)
-            return diag_fail(diag, ERR_SHAPE,
-                             "input '%s': expected a first dimension that counts rows, got a scalar",
-                             ports[i].name);
+            return diag_fail(
+                diag, ERR_SHAPE,
+                "input '%s': expected a first dimension that counts rows, got a scalar",
+                ports[i].name);
         if (i > 0 && tensor->shape[0] != rows)
-            return diag_fail(diag, ERR_SHAPE,
-                             "input '%s': expected %lld rows as in input '%s', got %lld",
-                             ports[i].name, (long long)rows, ports[0].name,
-                             (long long)tensor->shape[0]);
+            return diag_fail(
+                diag, ERR_SHAPE, "input '%s': expected %lld rows as in input '%s', got %lld",
+                ports[i].name, (long long)rows, ports[0].name, (long long)tensor->shape[0]);
         rows = tensor->shape[0];
     }
     *ret_rows = rows;

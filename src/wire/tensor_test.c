@@ -12,13 +12,20 @@ static void every_type_is_found_by_its_name_and_named_again(void **state)
         weir_type type;
         size_t size;
     } types[] = {
-        {"BOOL", "DT_BOOL", {WEIR_BOOL, 8, 1}, 1},     {"UINT8", "DT_UINT8", {WEIR_UINT, 8, 1}, 1},
-        {"UINT16", "DT_UINT16", {WEIR_UINT, 16, 1}, 2}, {"UINT32", "DT_UINT32", {WEIR_UINT, 32, 1}, 4},
-        {"UINT64", "DT_UINT64", {WEIR_UINT, 64, 1}, 8}, {"INT8", "DT_INT8", {WEIR_INT, 8, 1}, 1},
-        {"INT16", "DT_INT16", {WEIR_INT, 16, 1}, 2},    {"INT32", "DT_INT32", {WEIR_INT, 32, 1}, 4},
-        {"INT64", "DT_INT64", {WEIR_INT, 64, 1}, 8},    {"FP16", "DT_HALF", {WEIR_FLOAT, 16, 1}, 2},
-        {"BF16", "DT_BFLOAT16", {WEIR_BFLOAT, 16, 1}, 2}, {"FP32", "DT_FLOAT", {WEIR_FLOAT, 32, 1}, 4},
-        {"FP64", "DT_DOUBLE", {WEIR_FLOAT, 64, 1}, 8},  {"BYTES", "DT_STRING", {WEIR_STRING, 8, 1}, 0},
+        {"BOOL", "DT_BOOL", {WEIR_BOOL, 8, 1}, 1},
+        {"UINT8", "DT_UINT8", {WEIR_UINT, 8, 1}, 1},
+        {"UINT16", "DT_UINT16", {WEIR_UINT, 16, 1}, 2},
+        {"UINT32", "DT_UINT32", {WEIR_UINT, 32, 1}, 4},
+        {"UINT64", "DT_UINT64", {WEIR_UINT, 64, 1}, 8},
+        {"INT8", "DT_INT8", {WEIR_INT, 8, 1}, 1},
+        {"INT16", "DT_INT16", {WEIR_INT, 16, 1}, 2},
+        {"INT32", "DT_INT32", {WEIR_INT, 32, 1}, 4},
+        {"INT64", "DT_INT64", {WEIR_INT, 64, 1}, 8},
+        {"FP16", "DT_HALF", {WEIR_FLOAT, 16, 1}, 2},
+        {"BF16", "DT_BFLOAT16", {WEIR_BFLOAT, 16, 1}, 2},
+        {"FP32", "DT_FLOAT", {WEIR_FLOAT, 32, 1}, 4},
+        {"FP64", "DT_DOUBLE", {WEIR_FLOAT, 64, 1}, 8},
+        {"BYTES", "DT_STRING", {WEIR_STRING, 8, 1}, 0},
     };
     for (size_t i = 0; i < ARRAY_LEN(types); i++) {
         weir_type found = {0};
@@ -103,8 +110,8 @@ static struct weir_tensor tensor(weir_type type, int rank, const int64_t *shape)
 static void inputs_are_held_against_the_ports_and_each_other(void **state)
 {
     (void)state;
-    static const int64_t open[] = {-1, 2}, flat[] = {-1}, s32[] = {3, 2}, s33[] = {3, 3}, s3[] = {3},
-                         s4[] = {4};
+    static const int64_t open[] = {-1, 2}, flat[] = {-1}, s32[] = {3, 2}, s33[] = {3, 3},
+                         s3[] = {3}, s4[] = {4};
     const struct weir_port ports[] = {
         {.name = "x", .type = {WEIR_FLOAT, 32, 1}, .rank = 2, .shape = open},
         {.name = "y", .type = {WEIR_INT, 64, 1}, .rank = 1, .shape = flat},
@@ -148,8 +155,11 @@ static void a_planned_tensor_has_the_bytes_that_were_used(void **state)
     (void)state;
     float floats[6];
     uint64_t offsets[3] = {0, 2, 5};
-    struct tensor_plan plan = {.type = {WEIR_FLOAT, 32, 1}, .rank = 2, .shape = {2, 3},
-                               .elements = 6, .bytes = sizeof(floats)};
+    struct tensor_plan plan = {.type = {WEIR_FLOAT, 32, 1},
+                               .rank = 2,
+                               .shape = {2, 3},
+                               .elements = 6,
+                               .bytes = sizeof(floats)};
     struct tensor_space space = {floats, NULL};
     struct weir_tensor t = tensor_of_plan(&plan, &space);
     assert_int_equal(t.size, sizeof(t));

@@ -149,8 +149,8 @@ result tfs_route(struct span method, struct span path, struct arena *arena,
     struct path found = {0};
     struct tfs_route route = {.version = -1};
     bool post = span_is(method, "POST");
-    bool matched = post ? match_post(path, &found)
-                        : span_is(method, "GET") && match_get(path, &found);
+    bool matched =
+        post ? match_post(path, &found) : span_is(method, "GET") && match_get(path, &found);
 
     if (!matched || !verb_kind(post, found.verb, &route.kind))
         return diag_fail(diag, ERR_ARGUMENT, "Malformed request: %.*s %.*s", SPAN_FMT(method),
@@ -187,11 +187,9 @@ static struct weir_tensor row_of(const struct weir_tensor *tensor, int64_t i)
 
 static struct json_style style_of(const struct weir_port *port, enum json_layout layout, int level)
 {
-    bool bytes = port->type.code == WEIR_STRING &&
-                 span_ends(span_cstr(port->name), SPAN("_bytes"));
+    bool bytes = port->type.code == WEIR_STRING && span_ends(span_cstr(port->name), SPAN("_bytes"));
 
-    return (struct json_style){
-        .layout = layout, .level = level, .b64 = bytes, .nonfinite = true};
+    return (struct json_style){.layout = layout, .level = level, .b64 = bytes, .nonfinite = true};
 }
 
 static result check_rows(const struct weir_port *ports, const struct weir_tensor *outputs, int n,
@@ -283,8 +281,7 @@ static result answer_columns(struct text *text, const struct weir_port *ports,
 }
 
 result tfs_predict_answer(struct text *text, bool rows, const struct weir_port *ports,
-                          const struct weir_tensor *outputs, int outputs_len,
-                          struct diag *diag)
+                          const struct weir_tensor *outputs, int outputs_len, struct diag *diag)
 {
     if (outputs_len < 1)
         return diag_fail(diag, ERR_ARGUMENT, "Cannot convert empty tensor map to JSON");
@@ -313,10 +310,22 @@ static const char *state_name(int state)
 static const char *code_name(enum grpc_status status)
 {
     static const char *const names[] = {
-        "OK",           "CANCELLED",       "UNKNOWN",        "INVALID_ARGUMENT",
-        "DEADLINE_EXCEEDED", "NOT_FOUND",  "ALREADY_EXISTS", "PERMISSION_DENIED",
-        "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION", "ABORTED", "OUT_OF_RANGE",
-        "UNIMPLEMENTED", "INTERNAL",       "UNAVAILABLE",    "DATA_LOSS",
+        "OK",
+        "CANCELLED",
+        "UNKNOWN",
+        "INVALID_ARGUMENT",
+        "DEADLINE_EXCEEDED",
+        "NOT_FOUND",
+        "ALREADY_EXISTS",
+        "PERMISSION_DENIED",
+        "RESOURCE_EXHAUSTED",
+        "FAILED_PRECONDITION",
+        "ABORTED",
+        "OUT_OF_RANGE",
+        "UNIMPLEMENTED",
+        "INTERNAL",
+        "UNAVAILABLE",
+        "DATA_LOSS",
         "UNAUTHENTICATED",
     };
 
@@ -344,10 +353,11 @@ static void metadata_shape(struct text *text, const struct weir_port *port)
 {
     text_str(text, "     \"tensor_shape\": {\n      \"dim\": [");
     for (int d = 0; d < port->rank; d++)
-        text_printf(text, "%s\n       {\n        \"size\": \"%lld\",\n        \"name\": \"\"\n       }",
+        text_printf(text,
+                    "%s\n       {\n        \"size\": \"%lld\",\n        \"name\": \"\"\n       }",
                     d ? "," : "", (long long)port->shape[d]);
-    text_printf(text, "%s],\n      \"unknown_rank\": %s\n     },\n", port->rank > 0 ? "\n      " : "",
-                port->rank < 0 ? "true" : "false");
+    text_printf(text, "%s],\n      \"unknown_rank\": %s\n     },\n",
+                port->rank > 0 ? "\n      " : "", port->rank < 0 ? "true" : "false");
 }
 
 static void metadata_ports(struct text *text, const char *which, const struct weir_port *ports,
@@ -368,8 +378,8 @@ static void metadata_ports(struct text *text, const char *which, const struct we
 }
 
 void tfs_metadata(struct text *text, struct span model, int64_t version,
-                  const struct weir_port *inputs, int inputs_len,
-                  const struct weir_port *outputs, int outputs_len)
+                  const struct weir_port *inputs, int inputs_len, const struct weir_port *outputs,
+                  int outputs_len)
 {
     text_str(text, "{\n\"model_spec\":{\n \"name\": ");
     json_append_string(text, model);

@@ -69,8 +69,7 @@ struct tfs_predict {
  * ports' shapes: see tensor_check_inputs. ERR_SYNTAX, ERR_TYPE, ERR_SHAPE, ERR_RANGE,
  * ERR_ARGUMENT, ERR_NO_MEMORY. */
 result tfs_predict_scan(struct span body, const struct weir_port *ports, int ports_len,
-                        struct arena *arena, struct tfs_predict *ret_predict,
-                        struct diag *diag);
+                        struct arena *arena, struct tfs_predict *ret_predict, struct diag *diag);
 /* Fills all inputs; `spaces` has one per port, each for its plan. For any thread. */
 result tfs_predict_fill(const struct tfs_predict *predict, const struct tensor_space *spaces,
                         struct diag *diag);
@@ -79,8 +78,7 @@ result tfs_predict_fill(const struct tfs_predict *predict, const struct tensor_s
  * strings of outputs named ..._bytes are base64. ERR_SHAPE when rows are asked for and
  * the outputs do not agree on their number. Failures of `text`: see text_result. */
 result tfs_predict_answer(struct text *text, bool rows, const struct weir_port *ports,
-                          const struct weir_tensor *outputs, int outputs_len,
-                          struct diag *diag);
+                          const struct weir_tensor *outputs, int outputs_len, struct diag *diag);
 
 /* ---- other answers ---- */
 
@@ -98,5 +96,5 @@ struct tfs_version {
 void tfs_status(struct text *text, const struct tfs_version *versions, size_t n);
 /* GetModelMetadataResponse with the one signature. */
 void tfs_metadata(struct text *text, struct span model, int64_t version,
-                  const struct weir_port *inputs, int inputs_len,
-                  const struct weir_port *outputs, int outputs_len);
+                  const struct weir_port *inputs, int inputs_len, const struct weir_port *outputs,
+                  int outputs_len);

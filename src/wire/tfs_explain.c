@@ -124,8 +124,8 @@ static const char *echo(struct json_reader r, struct echo *e)
 
 static const char *kind_name(enum json_kind kind)
 {
-    static const char *const names[] = {"", "Null", "False", "True", "Number",
-                                        "String", "Array", "Object"};
+    static const char *const names[] = {"",       "Null",   "False", "True",
+                                        "Number", "String", "Array", "Object"};
 
     return names[kind];
 }
@@ -234,19 +234,14 @@ static result explain_number(const struct explain *x, struct json_reader r, weir
 {
     struct echo e;
     char word[16];
-    double unused;
-    size_t used;
 
-    if (is(number_parse_f64(span_from(r.text, r.at), &used, &unused), ERR_RANGE))
-        return diag_fail(x->diag, ERR_SYNTAX, "JSON Parse error: %s at offset: %zu",
-                         json_fault_rapidjson(JSON_FAULT_NUMBER_BIG), r.at);
     if (!failed(read_element(r, type)))
         return OK;
     if (type.code != WEIR_FLOAT && type.code != WEIR_BFLOAT)
         return type_error(x, r, type);
     return diag_fail(x->diag, ERR_RANGE,
-                     "Cannot convert JSON value: %s to %s without loss of precision.",
-                     echo(r, &e), type_word(type, word));
+                     "Cannot convert JSON value: %s to %s without loss of precision.", echo(r, &e),
+                     type_word(type, word));
 }
 
 static result explain_scalar(const struct explain *x, struct json_reader r, weir_type type)
@@ -336,8 +331,8 @@ static result explain_item(const struct explain *x, struct json_reader r, int po
     if (shape_size(&shape) != shape_size(&first))
         return diag_fail(x->diag, ERR_SHAPE, "Expecting tensor size: %lld but got: %lld",
                          (long long)shape_size(&first), (long long)shape_size(&shape));
-    if (shape.rank != first.rank || memcmp(shape.extents, first.extents,
-                                           (size_t)shape.rank * sizeof(first.extents[0])) != 0)
+    if (shape.rank != first.rank ||
+        memcmp(shape.extents, first.extents, (size_t)shape.rank * sizeof(first.extents[0])) != 0)
         return diag_fail(x->diag, ERR_SHAPE, "Expecting shape %s but got: %s",
                          shape_text(&first, expected, sizeof(expected)),
                          shape_text(&shape, got, sizeof(got)));
@@ -371,25 +366,31 @@ static int port_of(const struct explain *x, const struct json_string *name)
     return -1;
 }
 
+/* The port whose name comes next behind that of `last`; -1 asks for the first, and is the
+ * answer behind the last. */
+static int next_name(const struct explain *x, int last)
+{
+    int next = -1;
+
+    for (int i = 0; i < x->ports_len; i++) {
+        struct span name = span_cstr(x->ports[i].name);
+        if (last >= 0 && span_cmp(name, span_cstr(x->ports[last].name)) <= 0)
+            continue;
+        if (next < 0 || span_cmp(name, span_cstr(x->ports[next].name)) < 0)
+            next = i;
+    }
+    return next;
+}
+
 /* The names of all inputs in order, as upstream's set has them. */
 static void join_names(const struct explain *x, char *buffer, size_t size)
 {
-    const char *last = NULL;
     size_t used = 0;
 
     buffer[0] = '\0';
-    for (int i = 0; i < x->ports_len && used < size; i++) {
-        const char *next = NULL;
-        for (int j = 0; j < x->ports_len; j++) {
-            const char *name = x->ports[j].name;
-            if ((!last || strcmp(name, last) > 0) && (!next || strcmp(name, next) < 0))
-                next = name;
-        }
-        if (!next)
-            return;
-        used += (size_t)snprintf(buffer + used, size - used, "%s%s", last ? "," : "", next);
-        last = next;
-    }
+    for (int i = next_name(x, -1); i >= 0 && used < size; i = next_name(x, i))
+        used +=
+            (size_t)snprintf(buffer + used, size - used, "%s%s", used ? "," : "", x->ports[i].name);
 }
 
 static result explain_keys(const struct explain *x, struct json_reader object, int64_t item)
@@ -439,8 +440,7 @@ static result explain_object(const struct explain *x, struct json_reader object,
         result reason = OK;
         if (port < 0)
             reason = diag_fail(x->diag, ERR_ARGUMENT,
-                               "JSON object: does not have named input: %.*s",
-                               SPAN_FMT(name.raw));
+                               "JSON object: does not have named input: %.*s", SPAN_FMT(name.raw));
         else if (find(&other, span_cstr(x->ports[port].name)))
             reason = explain_item(x, r, port, other);
         if (failed(reason)) {
@@ -525,8 +525,8 @@ static result explain_inputs(const struct explain *x, struct json_reader r)
     for (int i = 0; i < x->ports_len; i++) {
         struct json_reader item = r;
         if (!find(&item, span_cstr(x->ports[i].name)))
-            return diag_fail(x->diag, ERR_ARGUMENT,
-                             "Missing named input: %s in 'inputs' object.", x->ports[i].name);
+            return diag_fail(x->diag, ERR_ARGUMENT, "Missing named input: %s in 'inputs' object.",
+                             x->ports[i].name);
         TRY(explain_tensor(x, item, i, NULL));
     }
     return OK;
@@ -541,8 +541,8 @@ static result explain_syntax(const struct explain *x)
     if (!x->body.len)
         return diag_fail(x->diag, ERR_SYNTAX, "JSON Parse error: The document is empty");
     json_peek(&r);
-    result parsed = r.at == x->body.len ? json_fault(&r, JSON_FAULT_EMPTY, r.at)
-                                        : json_skip_value(&r);
+    result parsed =
+        r.at == x->body.len ? json_fault(&r, JSON_FAULT_EMPTY, r.at) : json_skip_value(&r);
     if (failed(parsed))
         return diag_fail(x->diag, ERR_SYNTAX, "JSON Parse error: %s at offset: %zu",
                          json_fault_rapidjson(r.fault), r.fault_at);
@@ -588,8 +588,8 @@ static result explain_all(const struct explain *x)
     return diag_fail(x->diag, ERR_ARGUMENT, "Missing 'inputs' or 'instances' key");
 }
 
-result tfs_explain(struct span body, const struct weir_port *ports, int ports_len,
-                   result failure, struct diag *diag)
+result tfs_explain(struct span body, const struct weir_port *ports, int ports_len, result failure,
+                   struct diag *diag)
 {
     struct explain x = {body, ports, ports_len, diag};
 

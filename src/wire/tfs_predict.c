@@ -38,8 +38,8 @@ bool tfs_is_bytes(struct json_reader r)
     if (failed(json_member(&r, &first, &name, &more)) || !more ||
         !json_string_is(&name, SPAN("b64")) || json_peek(&r) != JSON_STRING)
         return false;
-    return !failed(json_read_string(&r, &name)) &&
-           !failed(json_member(&r, &first, &name, &more)) && !more;
+    return !failed(json_read_string(&r, &name)) && !failed(json_member(&r, &first, &name, &more)) &&
+           !more;
 }
 
 /* Whether the value at the place is an object that names inputs. */
@@ -75,6 +75,7 @@ static result scan_instance(struct scan *s, int64_t row)
     bool first = true, more;
     int n = s->predict->ports_len, port = -1;
 
+    json_peek(&s->r);
     if (!is_named_object(s->r))
         return fail(ERR_TYPE);
     json_enter(&s->r);
@@ -222,8 +223,7 @@ static result make_plans(const struct scan *s, struct tensor_plan *plans)
 }
 
 result tfs_predict_scan(struct span body, const struct weir_port *ports, int ports_len,
-                        struct arena *arena, struct tfs_predict *ret_predict,
-                        struct diag *diag)
+                        struct arena *arena, struct tfs_predict *ret_predict, struct diag *diag)
 {
     struct tfs_predict predict = {.body = body, .ports = ports, .ports_len = ports_len};
     struct scan s = {.r = json_reader_of(body, TFS_DIALECT), .predict = &predict};
@@ -263,8 +263,8 @@ static result fill_part(struct fill *f, int port)
     const struct tensor_plan *plan = &f->predict->inputs[port];
     bool part = f->predict->rows && f->predict->objects;
 
-    return json_tensor_fill(&f->r, plan->rank - part, plan->shape + part,
-                            &f->sinks[port - f->from], NULL);
+    return json_tensor_fill(&f->r, plan->rank - part, plan->shape + part, &f->sinks[port - f->from],
+                            NULL);
 }
 
 /* The members of one object, of which each input's first counts. */
@@ -283,7 +283,7 @@ static result fill_object(struct fill *f)
         if (!more)
             return OK;
         int named = port_of(p->ports, p->ports_len, &name, (port + 1) % p->ports_len);
-        if (named < f->from || named >= f->from + f->n || (f->seen >> named & 1)) {
+        if (named < 0 || named < f->from || named >= f->from + f->n || (f->seen >> named & 1)) {
             TRY(json_skip_value(&f->r));
             continue;
         }

@@ -12,5 +12,5 @@ bool tfs_is_bytes(struct json_reader r);
 /* Why a request was refused, found by a walk in upstream's order of checks: fills `diag`
  * with its text and returns the code. `failure` stands for what such a walk does not
  * find, limits of our own. */
-result tfs_explain(struct span body, const struct weir_port *ports, int ports_len,
-                   result failure, struct diag *diag);
+result tfs_explain(struct span body, const struct weir_port *ports, int ports_len, result failure,
+                   struct diag *diag);

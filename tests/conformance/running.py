@@ -79,18 +79,26 @@ def run_weir(*arguments, env=None, timeout=None, cwd=None):
 
 
 class Server:
-    """A running `weir serve` on a port of its own; its log is in a file."""
+    """A running `weir serve` on a port of its own.
 
-    def __init__(self, folder, *arguments, env=None, config=None, wait="ready", port=0, **popen):
+    Its log is read from standard error, or from `log_path` where the arguments name one.
+    `config` is the text of its weir.yaml, less the line of the version; `before` is put in
+    front of the command. Other options are subprocess.Popen's.
+    """
+
+    def __init__(
+        self, folder, *arguments, env=None, config=None, wait="ready", port=0, before=(), log_path=None, **popen
+    ):
         self.folder = folder
         self.errors = folder / "stderr"
+        self.log_path = log_path or self.errors
         self.ended = False
-        command = [str(WEIR), "serve", *map(str, arguments)]
+        command = [*before, str(WEIR), "serve", *map(str, arguments)]
         if port is not None:
             command += ["--port", str(port)]
         if config is not None:
             self.config = folder / "weir.yaml"
-            self.config.write_text("version: 1\n" + config)
+            self.configure(config)
             command += ["--config", str(self.config)]
         if "stderr" not in popen:
             popen["stderr"] = self.errors.open("wb")
@@ -114,7 +122,7 @@ class Server:
     # ---- its log ----
 
     def log(self, path=None):
-        text = (path or self.errors).read_text(errors="replace")
+        text = (path or self.log_path).read_text(errors="replace")
         lines = text.splitlines() if text.endswith("\n") else text.splitlines()[:-1]
         return [json.loads(line) for line in lines if line.startswith("{")]
 
@@ -123,15 +131,20 @@ class Server:
 
     def event(self, name, count=1, path=None):
         """Waits until the log has `count` lines of that event; gives the last of them."""
+        path = path or self.log_path
 
         def there():
-            found = self.events(name, path) if (path or self.errors).exists() else []
-            assert found or self.process.poll() is None, (
-                f"ended with {self.process.returncode} before '{name}': {self.errors.read_text()}"
+            ended = self.process.poll() is not None
+            found = self.events(name, path) if path.exists() else []
+            assert found or not ended, (
+                f"ended with {self.process.returncode} before '{name}': {self.text()}"
             )
             return found[count - 1] if len(found) >= count else None
 
         return wait_until(there, f"the event {name}")
+
+    def configure(self, text):
+        self.config.write_text("version: 1\n" + text)
 
     # ---- requests ----
 
@@ -281,6 +294,11 @@ class Raw:
     def is_quiet(self, seconds):
         """Nothing comes, and the connection stays open, for so long."""
         return not self.buffer and not select.select([self.socket], [], [], seconds)[0]
+
+    def drain(self):
+        """Reads, and drops, what comes until the server closes."""
+        while self._more():
+            self.buffer = b""
 
     def at_end(self):
         """Waits for the server to close; false if something else comes."""

@@ -105,21 +105,7 @@ static void free_when_done(struct toy *toy)
     mem_free(toy);
 }
 
-static void on_closed(void *arg)
-{
-    struct toy *toy = arg;
-    toy->closed = true;
-    struct list_node *node = list_first(&toy->streams);
-    while (node) {
-        struct list_node *next = list_next(&toy->streams, node);
-        struct toy_stream *s = CONTAINER_OF(node, struct toy_stream, node);
-        toy->streams_len++; /* so that `toy` outlives the loop */
-        exchange_lost(s->x, toy->lost_code);
-        toy->streams_len--;
-        node = next;
-    }
-    free_when_done(toy);
-}
+static void on_closed(void *arg);
 
 static void lose(struct toy *toy, enum err code, enum stream_close_how how)
 {
@@ -295,8 +281,9 @@ static void toy_reset(struct exchange *x, enum err code)
 
 static void take(struct toy_stream *s, struct span_mut into, size_t len)
 {
-    if (into.len)
-        memcpy(into.ptr + s->filled, s->in.ptr, len);
+    if (!len)
+        return;
+    memcpy(into.ptr + s->filled, s->in.ptr, len);
     s->filled += len;
     memmove(s->in.ptr, s->in.ptr + len, s->in.len - len);
     s->in.len -= len;
@@ -385,9 +372,8 @@ static bool parse_head(struct arena *arena, struct span payload, struct request_
 
 static void on_head(struct toy *toy, const struct toymux_frame *frame)
 {
-    struct toy_stream *s = toy->going || toy->streams_len == STREAMS_MAX
-                               ? NULL
-                               : MEM_NEW(struct toy_stream);
+    struct toy_stream *s =
+        toy->going || toy->streams_len == STREAMS_MAX ? NULL : MEM_NEW(struct toy_stream);
     if (!s) {
         toymux_put(&toy->out, frame->stream, TOY_RESET, SPAN_NONE);
         return;
@@ -424,16 +410,31 @@ static struct toy_stream *find(struct toy *toy, uint32_t id)
     return NULL;
 }
 
-static void on_reset(struct toy_stream *s)
+/* Nothing more can be sent. */
+static void stream_lost(struct toy_stream *s, enum err code)
 {
-    s->dead = true;
-    if (s->what == TOY_ANSWER) {
-        s->what = TOY_NOTHING;
+    enum toy_write what = s->what;
+    s->what = TOY_NOTHING;
+    if (what == TOY_ANSWER)
         stream_end(s);
-    } else {
-        s->what = TOY_NOTHING;
-        exchange_lost(s->x, ERR_RESET);
+    else
+        exchange_lost(s->x, code);
+}
+
+static void on_closed(void *arg)
+{
+    struct toy *toy = arg;
+    toy->closed = true;
+    struct list_node *node = list_first(&toy->streams);
+    while (node) {
+        struct list_node *next = list_next(&toy->streams, node);
+        struct toy_stream *s = CONTAINER_OF(node, struct toy_stream, node);
+        toy->streams_len++; /* so that `toy` outlives the loop */
+        stream_lost(s, toy->lost_code);
+        toy->streams_len--;
+        node = next;
     }
+    free_when_done(toy);
 }
 
 static void on_frame(struct toy *toy, const struct toymux_frame *frame)
@@ -458,7 +459,8 @@ static void on_frame(struct toy *toy, const struct toymux_frame *frame)
         pump_in(s);
         break;
     case TOY_RESET:
-        on_reset(s);
+        s->dead = true;
+        stream_lost(s, ERR_RESET);
         break;
     case TOY_CREDIT:
         if (frame->payload.len == 4)

@@ -99,8 +99,7 @@ static void on_written(void *arg, struct stream *stream, result r);
 
 static void flush(struct toymux_client *client)
 {
-    if (!client->connected || client->writing || client->closed || client->gone ||
-        !client->out.len)
+    if (!client->connected || client->writing || client->closed || client->gone || !client->out.len)
         return;
     struct text spare = client->flying;
     client->flying = client->out;
@@ -183,8 +182,7 @@ static void take_head(struct call *call, struct span payload)
     while (rest.len && call->response.headers_len < HEADERS_MAX) {
         struct span value = span_cut(&rest, '\n');
         struct span name = span_cut(&value, ':');
-        call->headers[call->response.headers_len++] =
-            (struct http_header){name, span_trim(value)};
+        call->headers[call->response.headers_len++] = (struct http_header){name, span_trim(value)};
     }
 }
 

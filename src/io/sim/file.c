@@ -56,14 +56,14 @@ static result append(struct sim_process *process, struct sim_file_data *file, st
     return failed(text_result(&file->bytes)) ? fail(ERR_NO_SPACE) : OK;
 }
 
-void sim_file_put(struct process *base, const char *path, struct span bytes)
+void sim_file_put(struct process *process, const char *path, struct span bytes)
 {
-    struct sim_process *process = sim_process(base);
-    struct sim_file_data *file = find(process->host, path);
+    struct sim_process *p = sim_process(process);
+    struct sim_file_data *file = find(p->host, path);
     if (!file)
-        file = make(process, path);
+        file = make(p, path);
     text_clear(&file->bytes);
-    result r = append(process, file, bytes);
+    result r = append(p, file, bytes);
     mem_must(failed(r) ? NULL : file, bytes.len);
 }
 

@@ -38,7 +38,7 @@ static bool reaches(const struct io_address *a, const struct io_address *b)
     return a->family == b->family && memcmp(a->ip, b->ip, sizeof(a->ip)) == 0;
 }
 
-uint16_t sim_port_new(struct world *world)
+static uint16_t new_port(struct world *world)
 {
     world->port_last = world->port_last == UINT16_MAX ? 40000 : (uint16_t)(world->port_last + 1);
     return world->port_last;
@@ -67,8 +67,7 @@ static void accept_one(struct sim_listener *l)
     struct sim_process *process = sim_process(l->base.loop->process);
     struct sim_end *end = CONTAINER_OF(list_pop(&l->queue), struct sim_end, queue);
     l->queued--;
-    /* It was held while it waited; now it takes a descriptor of the process. */
-    if (process->descriptors_now > process->descriptors_max) {
+    if (!sim_end_count(end)) {
         l->base.dropped++;
         sim_end_close(end, false);
         return;
@@ -113,7 +112,7 @@ enum sim_knock sim_knock(struct world *world, const struct io_address *address,
     end->peer = (struct io_address){.family = address->family};
     if (address->family != IO_UNIX) {
         memcpy(end->peer.ip, address->ip, sizeof(end->peer.ip));
-        end->peer.port = sim_port_new(world);
+        end->peer.port = new_port(world);
     }
     sim_end_hold(end, sim_process(found->base.loop->process));
     list_push(&found->queue, &end->queue);
@@ -130,7 +129,7 @@ result sim_listen(struct loop *loop, const struct io_address *address,
     struct world *world = sim_world_of(loop);
     struct io_address at = *address;
     while (at.family != IO_UNIX && address->port == 0) {
-        at.port = sim_port_new(world);
+        at.port = new_port(world);
         if (!in_use(world, &at, false))
             break;
     }

@@ -88,7 +88,8 @@ static void send(struct sim_conn *conn, int from, enum arrival_kind kind, size_t
 {
     struct arrival *a = sim_new(sizeof(*a));
     struct sim_pipe *pipe = &conn->pipes[from];
-    *a = (struct arrival){.event.run = arrive, .conn = conn, .kind = kind, .from = from, .len = len};
+    *a =
+        (struct arrival){.event.run = arrive, .conn = conn, .kind = kind, .from = from, .len = len};
     conn->refs++;
     io_time at = conn->world->now + sim_draw_delay(conn->world);
     if (kind != ARRIVE_ROOM) {
@@ -119,9 +120,17 @@ void sim_end_hold(struct sim_end *end, struct sim_process *process)
 {
     ASSERT(!end->process);
     end->process = process;
-    process->descriptors_now++;
     list_push(&process->ends, &end->node);
     end->conn->refs++;
+}
+
+bool sim_end_count(struct sim_end *end)
+{
+    if (end->process->descriptors_now >= end->process->descriptors_max)
+        return false;
+    end->process->descriptors_now++;
+    end->counted = true;
+    return true;
 }
 
 void sim_end_shutdown(struct sim_end *end)
@@ -146,13 +155,13 @@ void sim_end_close(struct sim_end *end, bool reset)
     }
     empty(in);
     list_remove(&end->node);
-    end->process->descriptors_now--;
+    end->process->descriptors_now -= end->counted;
     end->process = NULL;
     end->stream = NULL;
     unref(conn);
 }
 
-bool sim_end_at_eof(const struct sim_end *end)
+static bool at_eof(const struct sim_end *end)
 {
     const struct sim_pipe *in = &end->conn->pipes[!end->side];
     return in->fin_arrived && in->len == 0;
@@ -160,7 +169,7 @@ bool sim_end_at_eof(const struct sim_end *end)
 
 bool sim_end_readable(const struct sim_end *end)
 {
-    return end->conn->pipes[!end->side].visible > 0 || sim_end_at_eof(end) || end->reset;
+    return end->conn->pipes[!end->side].visible > 0 || at_eof(end) || end->reset;
 }
 
 bool sim_end_writable(const struct sim_end *end)

@@ -29,13 +29,13 @@ struct world *sim_world_new(uint64_t seed);
 void sim_world_free(struct world *world);
 
 struct sim_faults {
-    io_time delay_min, delay_max;       /* of bytes on their way, of wake-ups */
-    unsigned short_read_percent;        /* reads that get less than there is */
-    unsigned short_write_percent;       /* writes that take less than there is room for */
-    unsigned reset_permille;            /* writes that reset their connection */
-    unsigned refuse_permille;           /* connects that are refused */
-    io_time job_min, job_max;           /* how long a job takes; 0: 10 us to 1 ms */
-    size_t buffer_bytes;                /* in each direction; 0: 128 kB */
+    io_time delay_min, delay_max; /* of bytes and callers on their way */
+    unsigned short_read_percent;  /* reads that get less than there is */
+    unsigned short_write_percent; /* writes that take less than there is room for */
+    unsigned reset_permille;      /* writes that reset their connection */
+    unsigned refuse_permille;     /* connects that are refused */
+    io_time job_min, job_max;     /* how long a job takes; 0: 10 us to 1 ms */
+    size_t buffer_bytes;          /* in each direction; 0: 128 kB */
 };
 /* Holds from now on; zeroed: no faults and a delay of 5 to 50 us. */
 void sim_world_faults(struct world *world, const struct sim_faults *faults);
@@ -62,5 +62,5 @@ void sim_env_put(struct process *process, const char *name, const char *value);
 void sim_file_put(struct process *process, const char *path, struct span bytes);
 
 /* Calls `fn` with each datagram sent so far, in order. */
-void sim_datagrams(struct world *world,
-                   void (*fn)(void *arg, const char *path, struct span bytes), void *arg);
+void sim_datagrams(struct world *world, void (*fn)(void *arg, const char *path, struct span bytes),
+                   void *arg);

@@ -151,7 +151,7 @@ uint64_t sim_turns(const struct loop *loop);
 void sim_pools_init(struct sim_process *process);
 /* Runs what is queued, at once. */
 void sim_pools_release(struct sim_process *process);
-void sim_work_submit(struct process *process, enum io_work_kind kind, struct io_work *work);
+void sim_work_submit(struct process *base, enum io_work_kind kind, struct io_work *work);
 int sim_work_index(struct process *process);
 
 /* pipe.c: connections. One has two ends and a buffer in each direction. */
@@ -163,13 +163,13 @@ struct sim_pipe {
 };
 
 struct sim_end {
-    struct list_node node; /* in its process's list */
+    struct list_node node;  /* in its process's list */
     struct list_node queue; /* in its listener's backlog */
     struct sim_conn *conn;
     struct sim_process *process; /* who holds it; NULL: nobody any more */
     struct stream *stream;       /* NULL: detached, or not accepted yet */
     struct io_address peer;
-    bool reset;
+    bool reset, counted; /* counted: as a descriptor of its process */
     int side;
 };
 
@@ -183,20 +183,20 @@ struct sim_conn {
 
 struct sim_conn *sim_conn_new(struct world *world, bool is_unix);
 void sim_end_hold(struct sim_end *end, struct sim_process *process);
+/* From now on it is one of its process's descriptors; false when there are too many. */
+bool sim_end_count(struct sim_end *end);
 void sim_end_close(struct sim_end *end, bool reset);
 void sim_end_shutdown(struct sim_end *end);
 bool sim_end_readable(const struct sim_end *end);
 bool sim_end_writable(const struct sim_end *end);
 /* Takes bytes that have arrived; 0 when none has. */
 size_t sim_end_read(struct sim_end *end, struct span_mut into);
-bool sim_end_at_eof(const struct sim_end *end);
 size_t sim_end_write(struct sim_end *end, const struct span *parts, int count);
 
 /* stream.c */
 result sim_adopt(struct loop *loop, struct io_detached detached, struct stream **ret_stream);
 void sim_detached_close(struct process *process, struct io_detached detached);
-result sim_connect(struct loop *loop, const struct io_address *address,
-                   struct stream **ret_stream);
+result sim_connect(struct loop *loop, const struct io_address *address, struct stream **ret_stream);
 void sim_read(struct stream *stream);
 size_t sim_try_write(struct stream *stream, const struct span *parts, int count);
 void sim_write(struct stream *stream);
@@ -219,22 +219,20 @@ void sim_listener_resume(struct listener *listener);
 void sim_listener_close(struct listener *listener);
 void sim_listeners_release(struct sim_loop *loop);
 enum sim_knock { KNOCK_TAKEN, KNOCK_REFUSED, KNOCK_NOT_FOUND, KNOCK_FULL };
-/* A connection asks at `address`: if taken, `end` waits in the backlog. */
+/* A connection asks at `address`: if taken, its end 1 waits in the backlog. */
 enum sim_knock sim_knock(struct world *world, const struct io_address *address,
                          struct sim_conn **ret_conn);
-uint16_t sim_port_new(struct world *world);
 
 /* file.c */
-result sim_file_stat(struct process *process, const char *path, struct file_info *ret_info,
+result sim_file_stat(struct process *base, const char *path, struct file_info *ret_info,
                      struct diag *diag);
-result sim_file_read(struct process *process, const char *path, struct text *into,
-                     struct diag *diag);
-result sim_file_list(struct process *process, const char *path,
+result sim_file_read(struct process *base, const char *path, struct text *into, struct diag *diag);
+result sim_file_list(struct process *base, const char *path,
                      void (*fn)(void *arg, const char *name), void *arg, struct diag *diag);
-result sim_file_append_open(struct process *process, const char *path, struct file **ret_file,
+result sim_file_append_open(struct process *base, const char *path, struct file **ret_file,
                             struct diag *diag);
-struct file *sim_file_standard(struct process *process, int descriptor);
+struct file *sim_file_standard(struct process *base, int descriptor);
 bool sim_file_is_terminal(struct file *file);
-result sim_file_append(struct file *file, struct span bytes);
-void sim_file_close(struct file *file);
+result sim_file_append(struct file *base, struct span bytes);
+void sim_file_close(struct file *base);
 void sim_host_free(struct sim_host *host);

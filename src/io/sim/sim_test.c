@@ -1,18 +1,23 @@
 /* What only the simulator promises: one seed gives one history, and faults come. */
+#include "base/test_cmocka.h"
 #include "io/sim/sim.h"
 
-#include "base/alloc.h"
-
-#include <setjmp.h>
 #include <signal.h>
-#include <stdarg.h>
-#include <stddef.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/wait.h>
 #include <unistd.h>
-#include <cmocka.h>
 
 /* ---- a small service and its callers --------------------------------------------------- */
+
+#define SEEDS_MAX 10000
+
+static uint64_t seeds(void)
+{
+    const char *wanted = getenv("WEIR_SIM_SEEDS");
+    uint64_t count = wanted ? strtoull(wanted, NULL, 10) : 0;
+    return count > 0 ? MIN(count, (uint64_t)SEEDS_MAX) : 20;
+}
 
 #define CALLERS 12
 #define ROUNDS 20
@@ -206,20 +211,20 @@ static void one_seed_gives_one_history_and_another_seed_another(void **state)
                                .short_write_percent = 30,
                                .reset_permille = 5,
                                .refuse_permille = 20};
-    uint64_t hashes[20];
-    for (size_t i = 0; i < ARRAY_LEN(hashes); i++) {
+    static uint64_t hashes[SEEDS_MAX];
+    for (uint64_t i = 0; i < seeds(); i++) {
         hashes[i] = play(i, &rough, &service);
         assert_int_equal(service.finished, CALLERS);
         assert_int_equal(service.wrong, 0);
         assert_true(hashes[i] == play(i, &rough, &service));
-        for (size_t j = 0; j < i; j++)
+        for (uint64_t j = 0; j < i; j++)
             assert_true(hashes[i] != hashes[j]);
     }
 }
 
 static void without_faults_every_call_is_answered(void **state)
 {
-    for (uint64_t seed = 0; seed < 20; seed++) {
+    for (uint64_t seed = 0; seed < seeds(); seed++) {
         play(seed, NULL, &service);
         assert_int_equal(service.finished, CALLERS);
         assert_int_equal(service.wrong + service.resets + service.refused, 0);
@@ -287,36 +292,90 @@ static void a_process_that_is_freed_ends_its_connections(void **state)
     sim_world_free(world);
 }
 
+static void note_connected(void *arg, struct stream *stream, result r)
+{
+    ((struct peer *)arg)->connected = r;
+}
+
+struct keeper {
+    uint64_t kept;
+};
+
+static void keep(void *arg, struct listener *listener, struct io_detached detached)
+{
+    ((struct keeper *)arg)->kept++;
+}
+
+static void nothing_connected(void *arg, struct stream *stream, result r)
+{
+}
+
 static void when_descriptors_run_out_callers_are_dropped(void **state)
 {
     struct world *world = sim_world_new(3);
-    start(&service, world);
-    uint64_t max = process_descriptors(service.server, 0);
-    struct stream *streams[2000];
+    struct process *server = sim_process_new(world, "server", 1);
+    struct process *client = sim_process_new(world, "client", 1);
+    struct keeper keeper = {0};
+    struct listener *listener;
     struct io_address address;
+    struct process_usage usage;
+    struct stream *stream;
     assert_int_equal(io_address_parse(SPAN("127.0.0.1:80"), &address, NULL).code, ERR_NONE);
-    assert_int_equal(process_descriptors(service.client, 4000), 4000);
-    assert_true(max < ARRAY_LEN(streams));
-    listener_pause(service.listener);
-    struct peer silent = {.service = &service};
-    for (size_t i = 0; i < ARRAY_LEN(streams); i++) {
-        result r = stream_connect(process_loop(service.client, 0), &address,
-                                  (stream_connect_fn)call_written, &silent, &streams[i]);
+    result r =
+        listener_open(process_loop(server, 0), &address, NULL, keep, &keeper, &listener, NULL);
+    assert_int_equal(r.code, ERR_NONE);
+    process_usage(server, &usage);
+    uint64_t room = usage.descriptors_max - usage.descriptors_now;
+    assert_int_equal(process_descriptors(client, 4000), 4000);
+    int callers = 0;
+    for (; callers < 3000; callers++) {
+        r = stream_connect(process_loop(client, 0), &address, nothing_connected, NULL, &stream);
         assert_int_equal(r.code, ERR_NONE);
     }
-    sim_run_until(world, sim_now(world) + 10 * IO_MS);
-    service.served_count = 0;
-    process_free(service.client); /* all hang up before anybody answers */
-    listener_close(service.listener);
-    sim_run_until(world, sim_now(world) + IO_SEC);
-    struct process_usage usage;
-    process_usage(service.server, &usage);
-    assert_true(usage.descriptors_now < 100);
-    process_free(service.server);
+    assert_true(sim_run_idle(world, sim_now(world) + IO_SEC));
+    assert_int_equal(keeper.kept, room);
+    assert_int_equal(listener_dropped(listener), 3000 - room);
+    while (callers < 4000 && is(r, ERR_NONE)) {
+        r = stream_connect(process_loop(client, 0), &address, nothing_connected, NULL, &stream);
+        callers++;
+    }
+    assert_int_equal(r.code, ERR_NO_DESCRIPTORS);
+    process_free(client);
+    process_free(server);
     sim_world_free(world);
 }
 
-/* ---- files, environment, datagrams, signals --------------------------------------------------- */
+static void a_full_backlog_makes_callers_wait_and_then_give_up(void **state)
+{
+    struct world *world = sim_world_new(5);
+    struct process *process = sim_process_new(world, "one", 1);
+    struct peer peers[2] = {0};
+    struct listen_options options = {.backlog = 1};
+    struct listener *listener;
+    struct io_address address;
+    assert_int_equal(io_address_parse(SPAN("127.0.0.1:80"), &address, NULL).code, ERR_NONE);
+    result r =
+        listener_open(process_loop(process, 0), &address, &options, NULL, NULL, &listener, NULL);
+    assert_int_equal(r.code, ERR_NONE);
+    listener_pause(listener);
+    for (size_t i = 0; i < ARRAY_LEN(peers); i++) {
+        peers[i].connected = (result){ERR_INTERNAL};
+        r = stream_connect(process_loop(process, 0), &address, note_connected, &peers[i],
+                           &peers[i].stream);
+        assert_int_equal(r.code, ERR_NONE);
+    }
+    io_time start_at = sim_now(world);
+    assert_true(sim_run_idle(world, start_at + 100 * IO_SEC));
+    assert_true(sim_now(world) - start_at > 4 * IO_SEC);
+    bool first_waits = is(peers[0].connected, ERR_DEADLINE);
+    assert_int_equal(peers[first_waits].connected.code, ERR_NONE);
+    assert_int_equal(peers[!first_waits].connected.code, ERR_DEADLINE);
+    process_free(process);
+    sim_world_free(world);
+}
+
+/* ---- files, environment, datagrams, signals ---------------------------------------------------
+ */
 
 static void a_process_finds_the_files_of_its_predecessor(void **state)
 {
@@ -414,6 +473,7 @@ int main(void)
         cmocka_unit_test(time_jumps_to_what_happens_next),
         cmocka_unit_test(a_process_that_is_freed_ends_its_connections),
         cmocka_unit_test(when_descriptors_run_out_callers_are_dropped),
+        cmocka_unit_test(a_full_backlog_makes_callers_wait_and_then_give_up),
         cmocka_unit_test(a_process_finds_the_files_of_its_predecessor),
         cmocka_unit_test(datagrams_are_recorded_in_order),
         cmocka_unit_test(a_signal_nobody_watches_does_nothing),

@@ -13,6 +13,7 @@ struct sim_stream {
     struct sim_end *end;   /* NULL: not connected */
     struct sim_event connect;
     struct io_address to;
+    bool counted; /* as a descriptor, while it has no end */
     int knocks;
 };
 
@@ -109,6 +110,14 @@ static void answered(struct sim_event *event)
     stream_connect_done(&s->base, ERR_NONE);
 }
 
+/* The stream's descriptor is its end's from here on. */
+static bool steal_count(struct sim_stream *s)
+{
+    bool counted = s->counted;
+    s->counted = false;
+    return counted;
+}
+
 static void knock(struct sim_event *event)
 {
     struct sim_stream *s = CONTAINER_OF(event, struct sim_stream, connect);
@@ -122,6 +131,7 @@ static void knock(struct sim_event *event)
         s->end->stream = &s->base;
         s->end->peer = s->to;
         sim_end_hold(s->end, sim_process(s->base.loop->process));
+        s->end->counted = steal_count(s);
         s->connect.run = answered;
         sim_schedule(world, &s->connect, world->now + sim_draw_delay(world));
         break;
@@ -149,9 +159,10 @@ result sim_connect(struct loop *loop, const struct io_address *address, struct s
         return fail(ERR_NO_DESCRIPTORS);
     struct sim_stream *s = new_stream(loop, NULL);
     s->to = *address;
+    s->counted = true;
+    process->descriptors_now++;
     s->connect.run = knock;
-    sim_schedule(process->world, &s->connect,
-                 process->world->now + sim_draw_delay(process->world));
+    sim_schedule(process->world, &s->connect, process->world->now + sim_draw_delay(process->world));
     *ret_stream = &s->base;
     return OK;
 }
@@ -179,8 +190,8 @@ void sim_write(struct stream *stream)
         stream_write_done(stream, ERR_CLOSED);
         return;
     }
-    size_t n = sim_end_write(s->end, &stream->parts[stream->part],
-                             stream->part_count - stream->part);
+    size_t n =
+        sim_end_write(s->end, &stream->parts[stream->part], stream->part_count - stream->part);
     if (stream_advance(stream, n))
         stream_write_done(stream, ERR_NONE);
     else
@@ -205,6 +216,7 @@ void sim_peer(struct stream *stream, struct io_address *ret_address)
 static void let_go(struct sim_stream *s, bool reset)
 {
     sim_cancel(sim_world_of(s->base.loop), &s->connect);
+    sim_process(s->base.loop->process)->descriptors_now -= steal_count(s);
     if (s->end)
         sim_end_close(s->end, reset);
     s->end = NULL;

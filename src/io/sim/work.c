@@ -9,8 +9,7 @@ static void begin(struct sim_worker *worker, struct io_work *work)
     io_time spread = MAX(f->job_max - f->job_min, (io_time)0);
     worker->job = work;
     sim_schedule(world, &worker->event,
-                 world->now + f->job_min +
-                     (io_time)sim_draw_below(world, (uint64_t)spread + 1));
+                 world->now + f->job_min + (io_time)sim_draw_below(world, (uint64_t)spread + 1));
 }
 
 static struct io_work *take(struct sim_pool *pool)

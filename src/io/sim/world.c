@@ -206,8 +206,8 @@ void sim_datagram_record(struct world *world, const char *path, struct span byte
     sim_trace(world, "datagram", bytes.len, 0);
 }
 
-void sim_datagrams(struct world *world,
-                   void (*fn)(void *arg, const char *path, struct span bytes), void *arg)
+void sim_datagrams(struct world *world, void (*fn)(void *arg, const char *path, struct span bytes),
+                   void *arg)
 {
     struct list_node *node = list_first(&world->datagrams);
     for (; node; node = list_next(&world->datagrams, node)) {

@@ -26,8 +26,7 @@ static bool is_stale(const char *path, const struct sockaddr_storage *to, sockle
     return refused;
 }
 
-static int bind_unix(int fd, const struct io_address *address,
-                     const struct listen_options *options)
+static int bind_unix(int fd, const struct io_address *address, const struct listen_options *options)
 {
     struct sockaddr_storage to;
     socklen_t len = iouv_sockaddr_of(address, &to);
@@ -45,8 +44,7 @@ static int bind_unix(int fd, const struct io_address *address,
     return r == 0 ? 0 : -errno;
 }
 
-static int bind_inet(int fd, const struct io_address *address,
-                     const struct listen_options *options)
+static int bind_inet(int fd, const struct io_address *address, const struct listen_options *options)
 {
     static const uint8_t any[16];
     struct sockaddr_storage to;
@@ -63,8 +61,7 @@ static int bind_inet(int fd, const struct io_address *address,
 
 static int bind_and_listen(const struct io_address *address, const struct listen_options *options)
 {
-    static const int families[] = {
-        [IO_INET] = AF_INET, [IO_INET6] = AF_INET6, [IO_UNIX] = AF_UNIX};
+    static const int families[] = {[IO_INET] = AF_INET, [IO_INET6] = AF_INET6, [IO_UNIX] = AF_UNIX};
     int fd = iouv_socket(families[address->family], SOCK_STREAM);
     if (fd < 0)
         return fd;

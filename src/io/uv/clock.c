@@ -1,11 +1,11 @@
 /* Time, chance, and what this process uses. */
+#include "base/number.h"
 #include "io/uv/uv_private.h"
 
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -85,8 +85,12 @@ static uint64_t resident_bytes(void)
 {
     char text[256];
     read_small("/proc/self/statm", text, sizeof(text)); /* "TOTAL RESIDENT ..." in pages */
-    char *second = strchr(text, ' ');
-    return second ? strtoull(second, NULL, 10) * (uint64_t)sysconf(_SC_PAGESIZE) : 0;
+    struct span rest = span_cstr(text);
+    uint64_t pages;
+    span_cut(&rest, ' ');
+    if (failed(number_parse_u64(span_cut(&rest, ' '), &pages)))
+        return 0;
+    return pages * (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
 static uint64_t descriptors_now(void)
@@ -112,14 +116,14 @@ io_time iouv_started_at(void)
      * the command's name, which ends at the last parenthesis (proc(5)). */
     char text[1024];
     read_small("/proc/self/stat", text, sizeof(text));
-    char *field = strrchr(text, ')');
-    for (int i = 2; i < 22 && field; i++)
-        field = strchr(field + 1, ' ');
+    struct span rest = span_cstr(strrchr(text, ')'));
+    for (int i = 2; i < 22; i++)
+        span_cut(&rest, ' ');
     io_time now = read_clock(CLOCK_REALTIME);
     long hertz = sysconf(_SC_CLK_TCK);
-    if (!field || hertz <= 0)
+    uint64_t ticks;
+    if (failed(number_parse_u64(span_cut(&rest, ' '), &ticks)) || hertz <= 0)
         return now;
-    uint64_t ticks = strtoull(field, NULL, 10);
     io_time since_boot = (io_time)(ticks * (uint64_t)(IO_SEC / hertz));
     return now - read_clock(CLOCK_BOOTTIME) + since_boot;
 }

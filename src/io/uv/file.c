@@ -151,8 +151,10 @@ static result read_names(DIR *dir, const char *path, struct names *names, struct
             continue;
         result r = names_add(names, entry->d_name);
         if (failed(r))
-            return diag_fail(diag, (enum err)r.code, "cannot list %s: more than %d names, or no "
-                             "memory for them", path, NAMES_MAX);
+            return diag_fail(diag, (enum err)r.code,
+                             "cannot list %s: more than %d names, or no "
+                             "memory for them",
+                             path, NAMES_MAX);
     }
 }
 

@@ -1,6 +1,7 @@
 /* Listening sockets handed down by who started this process (sd_listen_fds(3)):
  * LISTEN_FDS of them from descriptor 3 on, meant for LISTEN_PID, named by
  * LISTEN_FDNAMES with ':' between. */
+#include "base/number.h"
 #include "io/uv/uv_private.h"
 
 #include <fcntl.h>
@@ -9,17 +10,9 @@
 
 #define FIRST 3
 
-static bool read_number(const char *name, long max, long *ret_value)
+static bool read_number(const char *name, uint64_t max, uint64_t *ret_value)
 {
-    const char *text = getenv(name);
-    if (!text || *text < '0' || *text > '9')
-        return false;
-    char *end;
-    long value = strtol(text, &end, 10);
-    if (*end || value > max)
-        return false;
-    *ret_value = value;
-    return true;
+    return !failed(number_parse_u64(span_cstr(getenv(name)), ret_value)) && *ret_value <= max;
 }
 
 static bool is_listening(int fd)
@@ -31,8 +24,8 @@ static bool is_listening(int fd)
 
 void iouv_inherit(struct iouv_process *process)
 {
-    long pid = 0, count = 0;
-    if (read_number("LISTEN_PID", INT32_MAX, &pid) && pid == (long)getpid() &&
+    uint64_t pid = 0, count = 0;
+    if (read_number("LISTEN_PID", INT32_MAX, &pid) && pid == (uint64_t)getpid() &&
         read_number("LISTEN_FDS", IOUV_INHERITED_MAX, &count)) {
         struct span names = span_cstr(getenv("LISTEN_FDNAMES"));
         for (int i = 0; i < (int)count; i++) {

@@ -59,14 +59,15 @@ static void rest(struct iouv_listener *l)
     timer_start(l->base.loop, &l->rest, iouv_clock(l->base.loop->process) + REST);
 }
 
-/* Out of descriptors: the first in the backlog is taken on the spare one and closed, so
- * that it knows, and the listener is not reported readable for ever. */
-static bool drop_one(struct iouv_listener *l)
+/* Out of descriptors, which the kernel tells before it looks whether anybody waits: the
+ * first in the backlog is taken on the spare one and closed, so that it knows, and the
+ * listener is not reported readable for ever. An errno, negative, if there was none. */
+static int drop_one(struct iouv_listener *l)
 {
     if (l->spare < 0)
         l->spare = open_spare();
     if (l->spare < 0)
-        return false;
+        return -EMFILE;
     close(l->spare);
     int client = accept_one(l->fd);
     if (client >= 0) {
@@ -74,7 +75,7 @@ static bool drop_one(struct iouv_listener *l)
         l->base.dropped++;
     }
     l->spare = open_spare();
-    return client >= 0;
+    return MIN(client, 0);
 }
 
 /* False: stop for this turn. */
@@ -85,15 +86,13 @@ static bool accept_next(struct iouv_listener *l)
         l->base.fn(l->base.arg, &l->base, iouv_detached(client, l->is_unix));
         return true;
     }
+    if (client == -EMFILE || client == -ENFILE)
+        client = drop_one(l);
     switch (-client) {
     case EAGAIN:
         return false;
     case EMFILE:
     case ENFILE:
-        if (drop_one(l))
-            return true;
-        rest(l);
-        return false;
     case ENOMEM:
     case ENOBUFS:
         rest(l);

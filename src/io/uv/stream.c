@@ -21,7 +21,7 @@
 struct iouv_stream {
     struct stream base;
     bool reading, is_unix;
-    int write_parts; /* in the present uv_write */
+    int write_parts;    /* in the present uv_write */
     uint64_t read_turn; /* of the loop's, when a read last completed */
     union {
         uv_handle_t handle;
@@ -117,8 +117,7 @@ static result connect_tcp(struct loop *loop, const struct sockaddr_storage *to,
         return fail(ERR_NO_MEMORY);
     uv_tcp_nodelay(&s->uv.tcp, 1);
     s->request.connect.data = s;
-    int r =
-        uv_tcp_connect(&s->request.connect, &s->uv.tcp, (const struct sockaddr *)to, connected);
+    int r = uv_tcp_connect(&s->request.connect, &s->uv.tcp, (const struct sockaddr *)to, connected);
     if (r < 0) {
         discard(s);
         return fail(err_of_uv(r));
@@ -243,9 +242,9 @@ void iouv_write(struct stream *stream)
     }
     s->write_parts = MIN(stream->part_count - stream->part, WRITE_PARTS_MAX);
     s->request.write.data = s;
-    int r = uv_write(&s->request.write, &s->uv.stream,
-                     (const uv_buf_t *)&stream->parts[stream->part], (unsigned)s->write_parts,
-                     has_written);
+    int r =
+        uv_write(&s->request.write, &s->uv.stream, (const uv_buf_t *)&stream->parts[stream->part],
+                 (unsigned)s->write_parts, has_written);
     if (r < 0)
         stream_write_done(stream, err_of_uv(r));
 }

@@ -42,9 +42,9 @@ struct iouv_pool {
     pthread_cond_t filled;
     struct io_work *first, *last;
     enum io_work_kind kind;
-    int threads;   /* running */
-    int born;      /* numbers given to them */
-    bool ending;   /* threads leave once the queue is empty */
+    int threads;    /* running */
+    int born;       /* numbers given to them */
+    bool ending;    /* threads leave once the queue is empty */
     pthread_t *ids; /* process->threads[kind] of them */
 };
 
@@ -181,7 +181,7 @@ int iouv_work_index(struct process *process);
 int iouv_thread_start(pthread_t *ret_thread, void *(*run)(void *arg), void *arg);
 
 /* signal.c */
-result iouv_signal(struct process *process, int signal_number,
+result iouv_signal(struct process *base, int signal_number,
                    void (*fn)(void *arg, int signal_number), void *arg);
 void iouv_signals_release(struct iouv_process *process);
 
@@ -194,7 +194,7 @@ result iouv_file_list(struct process *process, const char *path,
                       void (*fn)(void *arg, const char *name), void *arg, struct diag *diag);
 result iouv_file_append_open(struct process *process, const char *path, struct file **ret_file,
                              struct diag *diag);
-struct file *iouv_file_standard(struct process *process, int descriptor);
+struct file *iouv_file_standard(struct process *process, int number);
 bool iouv_file_is_terminal(struct file *file);
 result iouv_file_append(struct file *file, struct span bytes);
-void iouv_file_close(struct file *file);
+void iouv_file_close(struct file *base);

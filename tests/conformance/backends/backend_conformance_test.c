@@ -293,9 +293,8 @@ static bool late_right(const weir_request *request, int salt)
     int len = snprintf(expected, sizeof(expected), "value %d after %d ms", salt, salt % 3);
     const int64_t *value = request->outputs[0].data;
     const char *text = request->outputs[2].data;
-    return (!value || value[0] == salt) &&
-           (!text || (request->outputs[2].bytes == (uint64_t)len &&
-                      memcmp(text, expected, (size_t)len) == 0));
+    return (!value || value[0] == salt) && (!text || (request->outputs[2].bytes == (uint64_t)len &&
+                                                      memcmp(text, expected, (size_t)len) == 0));
 }
 
 static void late_fill_bad(weir_request *request, void *scratch)

@@ -11,6 +11,9 @@
  *                        text BYTES [-1]: "value N after M ms"
  * A request that was gathered from several takes the longest delay and the greatest mode
  * of its rows.
+ *
+ * Compiled with SERIAL it is a backend that may run one request at a time only, and ends
+ * the process when that is not kept.
  */
 #include <weir/backend.h>
 
@@ -21,12 +24,20 @@
 #include <string.h>
 #include <time.h>
 
+#ifdef SERIAL
+#define NAME "serial"
+#define FLAGS 0
+#else
+#define NAME "late"
+#define FLAGS WEIR_BACKEND_THREAD_SAFE
+#endif
+
 enum mode {
     MODE_ECHO = 0,
-    MODE_FAIL = 1,      /* ends with INVALID_ARGUMENT "asked to fail" */
-    MODE_FORGET = 2,    /* responds without making the last output */
-    MODE_CANCELLED = 3, /* answers only when cancelled */
-    MODE_AT_ONCE = 4,   /* answers before execute returns */
+    MODE_FAIL = 1,       /* ends with INVALID_ARGUMENT "asked to fail" */
+    MODE_FORGET = 2,     /* responds without making the last output */
+    MODE_CANCELLED = 3,  /* answers only when cancelled */
+    MODE_AT_ONCE = 4,    /* answers before execute returns */
     MODE_WRONG_ROWS = 5, /* one row too many in every output */
 };
 
@@ -209,6 +220,8 @@ static void take(struct weir_instance *instance, weir_request *request)
         pending->due.tv_nsec -= 1000000000;
     }
     pthread_mutex_lock(&instance->mutex);
+    if (!(FLAGS & WEIR_BACKEND_THREAD_SAFE) && instance->first)
+        abort();
     pending->seen = ++instance->seen;
     bool at_once = pending->mode == MODE_AT_ONCE;
     if (!at_once)
@@ -262,8 +275,8 @@ static int32_t model_load(weir_backend *backend, const weir_model_config *config
                sscanf(line, "batchable %d", &batchable) == 1;
     fclose(file);
     if (!good) {
-        snprintf(error->text, sizeof(error->text), "%.300s: \"%.40s\" is not a line of a late model",
-                 config->path, line);
+        snprintf(error->text, sizeof(error->text),
+                 "%.300s: \"%.40s\" is not a line of a late model", config->path, line);
         return WEIR_DATA_LOSS;
     }
     if (load_ms)
@@ -284,7 +297,7 @@ static void model_info(weir_model *model, weir_model_info *ret_info)
                                   .inputs = inputs,
                                   .outputs = outputs,
                                   .batchable = model->batchable,
-                                  .platform = "late"};
+                                  .platform = NAME};
 }
 
 static void model_free(weir_model *model)
@@ -343,10 +356,10 @@ WEIR_EXPORT weir_backend *weir_backend_get(const weir_host *host, weir_error *er
         .host = host,
         .backend = {.size = sizeof(weir_backend),
                     .abi = WEIR_BACKEND_ABI,
-                    .name = "late",
+                    .name = NAME,
                     .version = "1",
-                    .flags = WEIR_BACKEND_THREAD_SAFE,
-                    .suffixes = ".late",
+                    .flags = FLAGS,
+                    .suffixes = "." NAME,
                     .release = release,
                     .model_load = model_load,
                     .model_info = model_info,

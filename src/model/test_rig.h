@@ -20,13 +20,13 @@
 #define TEST_BACKENDS "/tests/conformance/backends"
 #define OWN_BACKENDS "/backends"
 
-struct world {
+struct rig {
     struct process *process;
     struct metrics *metrics;
     struct slab *slab;
     struct model_set *set;
     struct model_set_options options;
-    void (*ready)(struct world *world);
+    void (*ready)(struct rig *rig);
     int settled;
     atomic_int busy; /* drivers at work */
     void *arg;
@@ -36,20 +36,22 @@ struct world {
 void path_of(const char *variable, const char *rest, char buffer[512]);
 /* Generous limits, no batching; `backends` is a folder of the build. */
 struct model_set_options options_of(const char *backends);
-void world_make(struct world *world, int loops, const struct model_set_options *options);
+void rig_make(struct rig *rig, int loops, const struct model_set_options *options);
+/* The same in a process of the caller's, which the rig frees. */
+void rig_make_in(struct rig *rig, struct process *process, const struct model_set_options *options);
 /* A file of tests/fixtures/models. */
-void world_scan(struct world *world, const char *model);
+void rig_scan(struct rig *rig, const char *model);
 /* Loads, calls `ready` on loop 0 (NULL: ends) and runs until the process ends. */
-void world_run(struct world *world, void (*ready)(struct world *world));
+void rig_run(struct rig *rig, void (*ready)(struct rig *rig));
 /* Also asserts that all memory has come back. */
-void world_free(struct world *world);
+void rig_free(struct rig *rig);
 
 /* ---- calls ---- */
 
 #define CALL_ROWS_MAX 8
 
 struct call {
-    struct world *world;
+    struct rig *rig;
     struct driver *driver;
     struct model_request request;
     struct weir_tensor inputs[3];
@@ -70,7 +72,7 @@ struct call {
     uint64_t tag;
 };
 
-void call_init(struct call *call, struct world *world, struct loop *loop, const char *model);
+void call_init(struct call *call, struct rig *rig, struct loop *loop, const char *model);
 /* The late backend's inputs; every row alike. */
 void call_late(struct call *call, int64_t rows, int32_t delay_ms, int32_t mode, int64_t value);
 /* The arithmetic backend's. */
@@ -84,9 +86,10 @@ result call_submit(struct call *call, void (*done)(struct model_request *request
 #define DRIVER_CALLS 64
 
 struct driver {
-    struct world *world;
+    struct rig *rig;
     struct loop *loop;
     struct io_post start;
+    struct io_timer again; /* after everything was refused */
     const char *model;
     int total, outstanding_max;
     /* Fills a call that was initialised. */
@@ -100,4 +103,4 @@ struct driver {
 
 uint64_t random_next(uint64_t *state);
 /* From `ready`: starts them all on their loops; the process ends with the last. */
-void drivers_start(struct world *world, struct driver *drivers, int count);
+void drivers_start(struct rig *rig, struct driver *drivers, int count);

@@ -1,4 +1,4 @@
-#include "model/test_world.h"
+#include "model/test_rig.h"
 
 #include <stdlib.h>
 
@@ -23,61 +23,68 @@ struct model_set_options options_of(const char *backends)
     };
 }
 
-void world_make(struct world *world, int loops, const struct model_set_options *options)
+void rig_make_in(struct rig *rig, struct process *process, const struct model_set_options *options)
 {
     struct diag diag = {.code = ERR_NONE};
-    struct io_uv_options uv = {.loops = loops, .compute_threads = 2, .file_threads = 2};
-    *world = (struct world){.options = *options};
-    if (failed(uv_process_new(&uv, &world->process, &diag)))
-        fail_msg("%s", diag.text);
-    assert_false(failed(metrics_new(world->process, &(struct metrics_options){.loops = loops},
-                                    &world->metrics, &diag)));
-    world->slab = slab_host_new((uint64_t)1 << 30, 64 << 20);
-    assert_non_null(world->slab);
-    world->options.process = world->process;
-    world->options.metrics = world->metrics;
-    world->options.slab = world->slab;
-    if (failed(model_set_new(&world->options, &world->set, &diag)))
+    struct metrics_options metrics = {.loops = process_loop_count(process)};
+    *rig = (struct rig){.process = process, .options = *options};
+    assert_false(failed(metrics_new(process, &metrics, &rig->metrics, &diag)));
+    rig->slab = slab_host_new((uint64_t)1 << 30, 64 << 20);
+    assert_non_null(rig->slab);
+    rig->options.process = process;
+    rig->options.metrics = rig->metrics;
+    rig->options.slab = rig->slab;
+    if (failed(model_set_new(&rig->options, &rig->set, &diag)))
         fail_msg("%s", diag.text);
 }
 
-void world_scan(struct world *world, const char *model)
+void rig_make(struct rig *rig, int loops, const struct model_set_options *options)
+{
+    struct diag diag = {.code = ERR_NONE};
+    struct io_uv_options uv = {.loops = loops, .compute_threads = 2, .file_threads = 2};
+    struct process *process;
+    if (failed(uv_process_new(&uv, &process, &diag)))
+        fail_msg("%s", diag.text);
+    rig_make_in(rig, process, options);
+}
+
+void rig_scan(struct rig *rig, const char *model)
 {
     struct diag diag = {.code = ERR_NONE};
     char path[512], file[256];
     snprintf(file, sizeof(file), "/tests/fixtures/models/%s", model);
     path_of("WEIR_SOURCE", file, path);
-    if (failed(model_set_scan(world->set, path, NULL, &diag)))
+    if (failed(model_set_scan(rig->set, path, NULL, &diag)))
         fail_msg("%s", diag.text);
 }
 
 static void settled(void *arg)
 {
-    struct world *world = arg;
-    world->settled++;
-    if (world->ready)
-        world->ready(world);
+    struct rig *rig = arg;
+    rig->settled++;
+    if (rig->ready)
+        rig->ready(rig);
     else
-        process_stop(world->process);
+        process_stop(rig->process);
 }
 
-void world_run(struct world *world, void (*ready)(struct world *world))
+void rig_run(struct rig *rig, void (*ready)(struct rig *rig))
 {
-    world->ready = ready;
-    model_set_load(world->set, settled, world);
-    process_run(world->process);
-    assert_int_equal(world->settled, 1);
+    rig->ready = ready;
+    model_set_load(rig->set, settled, rig);
+    process_run(rig->process);
+    assert_int_equal(rig->settled, 1);
 }
 
-void world_free(struct world *world)
+void rig_free(struct rig *rig)
 {
     struct slab_stats stats;
-    model_set_free(world->set);
-    slab_stats(world->slab, &stats);
+    model_set_free(rig->set);
+    slab_stats(rig->slab, &stats);
     assert_int_equal(stats.bytes_now, 0);
-    slab_free(world->slab);
-    metrics_free(world->metrics);
-    process_free(world->process);
+    slab_free(rig->slab);
+    metrics_free(rig->metrics);
+    process_free(rig->process);
 }
 
 /* ---- calls ---- */
@@ -98,10 +105,10 @@ static const weir_type f32 = {WEIR_FLOAT, 32, 1};
 static const weir_type i32 = {WEIR_INT, 32, 1};
 static const weir_type i64 = {WEIR_INT, 64, 1};
 
-void call_init(struct call *call, struct world *world, struct loop *loop, const char *model)
+void call_init(struct call *call, struct rig *rig, struct loop *loop, const char *model)
 {
-    *call = (struct call){.world = world};
-    call->request.version = catalog_find(world->set, loop, span_cstr(model), -1);
+    *call = (struct call){.rig = rig};
+    call->request.version = catalog_find(rig->set, loop, span_cstr(model), -1);
     call->request.home = loop;
     call->request.deadline = TIME_NEVER;
     call->request.inputs = call->inputs;
@@ -150,7 +157,7 @@ void call_f32(struct call *call, int64_t rows, int64_t columns)
 result call_submit(struct call *call, void (*done)(struct model_request *request))
 {
     call->request.done = done;
-    return model_submit(call->world->set, &call->request);
+    return model_submit(call->rig->set, &call->request);
 }
 
 /* ---- drivers ---- */
@@ -188,7 +195,7 @@ static void driver_go_on(struct driver *driver)
         struct call *call = &driver->calls[i];
         if (call->busy)
             continue;
-        call_init(call, driver->world, driver->loop, driver->model);
+        call_init(call, driver->rig, driver->loop, driver->model);
         call->driver = driver;
         call->tag = (uint64_t)driver->submitted;
         driver->fill(driver, call);
@@ -201,11 +208,18 @@ static void driver_go_on(struct driver *driver)
         driver->outstanding++;
         driver->outstanding_peak = MAX(driver->outstanding_peak, driver->outstanding);
     }
+    if (driver->outstanding == 0 && driver->submitted < driver->total)
+        timer_start(driver->loop, &driver->again, loop_now(driver->loop) + IO_MS);
     if (driver->outstanding == 0 && driver->submitted == driver->total) {
         driver->total = -1;
-        if (atomic_fetch_sub(&driver->world->busy, 1) == 1)
-            process_stop(driver->world->process);
+        if (atomic_fetch_sub(&driver->rig->busy, 1) == 1)
+            process_stop(driver->rig->process);
     }
+}
+
+static void driver_again(struct io_timer *timer)
+{
+    driver_go_on(CONTAINER_OF(timer, struct driver, again));
 }
 
 static void driver_start(struct io_post *post)
@@ -213,15 +227,16 @@ static void driver_start(struct io_post *post)
     driver_go_on(CONTAINER_OF(post, struct driver, start));
 }
 
-void drivers_start(struct world *world, struct driver *drivers, int count)
+void drivers_start(struct rig *rig, struct driver *drivers, int count)
 {
-    atomic_store(&world->busy, count);
+    atomic_store(&rig->busy, count);
     for (int i = 0; i < count; i++) {
         struct driver *driver = &drivers[i];
-        driver->world = world;
-        driver->loop = process_loop(world->process, i % process_loop_count(world->process));
+        driver->rig = rig;
+        driver->loop = process_loop(rig->process, i % process_loop_count(rig->process));
         driver->random = (uint64_t)i + 1;
         driver->start.run = driver_start;
+        driver->again.fired = driver_again;
         loop_post(driver->loop, &driver->start);
     }
 }

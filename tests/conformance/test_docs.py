@@ -1,0 +1,123 @@
+"""docs/ says what the program does: its examples run, its tables are complete."""
+
+import re
+import subprocess
+
+import pytest
+
+import running
+
+TEXT = (running.SOURCE / "docs" / "serve.md").read_text()
+# The tables of keys that the role and the process declare.
+TABLES = ["src/run/run_config.c", "src/net/server_config.c", "src/serve/serve.c"]
+
+
+def blocks(mark):
+    return re.findall(rf"<!-- {mark} -->\n```\w+\n(.*?)```", TEXT, re.DOTALL)
+
+
+def rows(heading):
+    section = re.search(rf"^## {heading}$(.*?)(?=^## |\Z)", TEXT, re.MULTILINE | re.DOTALL)[1]
+    lines = [line for line in section.splitlines() if line.startswith("|")]
+    cells = [[cell.strip().strip("`") for cell in line.strip("|").split("|")] for line in lines]
+    return [row for row in cells[2:] if not row[0].startswith("---")]
+
+
+# ---- examples ----
+
+
+@pytest.fixture
+def served(weir):
+    (command,) = blocks("serve")
+    words = command.split()
+    assert words[:2] == ["weir", "serve"]
+    return weir.serve(*words[2:], cwd=running.SOURCE)
+
+
+@pytest.mark.parametrize("block", blocks("run"))
+def test_each_example_works_as_it_stands(served, block):
+    script = block.replace("127.0.0.1:8080", "%s:%d" % served.address)
+    assert script != block
+    # curl's -f makes a refused request fail.
+    script = script.replace("curl -s ", "curl -sSf ")
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", script], cwd=running.SOURCE, capture_output=True, text=True
+    )
+    assert done.returncode == 0 and done.stdout, done.stderr
+
+
+def test_the_example_of_a_file_is_a_valid_one(weir):
+    (text,) = blocks("config")
+    version, rest = text.split("\n", 1)
+    assert version == "version: 1"
+    server = weir.serve(config=rest.replace("log: {level: warn}\n", ""), cwd=running.SOURCE)
+    assert server.get("/v1/models/digits").status_code == 200
+
+
+# ---- tables ----
+
+
+def declared():
+    """Key or flag -> default, of every table in the sources."""
+    found = {}
+    for path in TABLES:
+        source = (running.SOURCE / path).read_text()
+        for row in re.findall(r"\{(\.(?:path|flag) = .*?)CONFIG_FIELD", source, re.DOTALL):
+            if "#member_" in row:
+                continue
+            fields = dict(re.findall(r'\.(path|flag|fallback) = "([^"]*)"', row))
+            live = "CONFIG_LIVE" in row
+            name = fields.get("path") or fields["flag"]
+            found[name] = (fields.get("flag", ""), fields.get("fallback", ""), live)
+        for member, fallback in re.findall(r'KEY\((\w+), \w+, "[^"]*", "([^"]*)"', source):
+            found["server." + member] = ("", fallback, True)
+    return found
+
+
+def documented():
+    table = {}
+    for key, flag, default, live, _ in rows("Configuration"):
+        table[key or flag] = ("" if flag == "PATH" else flag, default, live == "live")
+    return table
+
+
+def test_every_key_is_documented_with_flag_default_and_reload():
+    own = {"--config": ("--config", "", False), "--loops": ("--loops", "auto", False)}
+    documented_all, declared_all = documented(), {**declared(), **own}
+    declared_all["--port"] = ("--port", *declared_all["--port"][1:])
+    assert documented_all == declared_all
+
+
+def test_every_flag_of_the_help_is_documented_with_its_default():
+    text = running.run_weir("serve", "--help").stdout
+    text = re.sub(r"\n {20,}", " ", text)
+    helped = {}
+    for flag, rest in re.findall(r"^  (?:-h, )?(--[a-z-]+)(.*)$", text, re.MULTILINE):
+        default = re.search(r"\(default: (.*?)\)", rest)
+        helped[flag] = default[1] if default else ""
+    del helped["--help"]
+    flags = {flag: default for flag, default, _ in documented().values() if flag}
+    assert helped == flags
+
+
+def test_the_defaults_of_the_table_are_valid_values(weir):
+    lines = []
+    for key, (_, default, _) in documented().items():
+        if default and not key.startswith("--") and key not in ("listen", "log.path"):
+            section, _, name = key.rpartition(".")
+            lines.append((section, f"{name}: {default}"))
+    text = ""
+    for section in sorted({section for section, _ in lines}):
+        members = ", ".join(member for own, member in lines if own == section)
+        text += f"{section}: {{{members}}}\n" if section else "\n".join(members.split(", ")) + "\n"
+    weir.serve(running.MODELS / "half_plus_two.onnx", config=text)
+
+
+def test_every_exit_code_that_the_process_can_give_is_documented():
+    source = (running.SOURCE / "src/run/run.c").read_text()
+    sysexits = {
+        "EX_OK": 0, "EX_USAGE": 64, "EX_DATAERR": 65, "EX_NOINPUT": 66, "EX_UNAVAILABLE": 69,
+        "EX_SOFTWARE": 70, "EX_OSERR": 71, "EX_IOERR": 74, "EX_NOPERM": 77, "EX_CONFIG": 78,
+    }
+    used = {sysexits[name] for name in re.findall(r"\bEX_[A-Z]+\b", source)} | {3}
+    assert {int(code) for code, _ in rows("Exit codes")} == used
