@@ -291,11 +291,9 @@ static int32_t model_init(struct weir_model *model, const weir_model_config *con
     int32_t code = session_options(model->engine, config, options, error);
     if (code)
         return code;
-    char what[300];
-    snprintf(what, sizeof(what), "load %.280s", config->path);
     code = engine_failed(engine,
                          api->CreateSession(engine->env, config->path, options, &model->session),
-                         what, error);
+                         "load it", error); /* the host names the file */
     if (code)
         return code;
     code = engine_failed(engine, api->GetAllocatorWithDefaultOptions(&model->allocator),

@@ -168,7 +168,7 @@ static int32_t strings_in(struct run *run, const weir_tensor *tensor, OrtValue *
 
 static int32_t inputs_wrap(struct run *run)
 {
-    static char nothing[64]; /* where a tensor without elements points to */
+    static const char nothing[64]; /* where a tensor without elements points to */
     const struct ports *ports = &run->model->inputs;
     for (int32_t i = 0; i < ports->count; i++) {
         weir_tensor *tensor = &run->tensors[i];
@@ -179,7 +179,7 @@ static int32_t inputs_wrap(struct run *run)
             code = strings_in(run, tensor, &run->inputs_ort[i]);
         else
             code = run_status(run, run->engine->api->CreateTensorWithDataAsOrtValue(
-                                       run->engine->memory, tensor->data ? tensor->data : nothing,
+                                       run->engine->memory, tensor->data ? tensor->data : (void *)(uintptr_t)nothing,
                                        tensor->bytes, tensor->shape, (size_t)tensor->rank,
                                        ports->extra[i].element, &run->inputs_ort[i]));
         if (code)

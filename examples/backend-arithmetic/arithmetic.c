@@ -1,4 +1,4 @@
-/* A whole backend in about a hundred lines: y = scale * (a + b) + offset.
+/* A whole backend in one small file: y = scale * (a + b) + offset.
  *
  * A model is a text file NAME.arith with lines "scale NUMBER" and "offset NUMBER", both
  * optional. Build it as a shared object that exports weir_backend_get:

@@ -178,9 +178,8 @@ static inline bool choose_fast(uint64_t whole, uint64_t fraction, uint64_t half,
     uint64_t ten = (tens + up) * 10, single = whole + (fraction > one / 2);
 
     *ret_digits = near < half ? ten : single;
-    uint64_t from_half = near > half ? near - half : half - near;
-    uint64_t middle = fraction > one / 2 ? fraction - one / 2 : one / 2 - fraction;
-    return from_half > doubt && middle > doubt;
+    /* Unsigned: both differences are farther from 0 than `doubt`, on either side. */
+    return near - half + doubt > 2 * doubt && fraction - one / 2 + doubt > 2 * doubt;
 }
 
 /* c · 2^q, c and q from the bits of a positive finite value. `closer`: the value below

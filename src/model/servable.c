@@ -9,6 +9,11 @@
 #define LAST_ANSWERS (2 * IO_SEC)
 #define LAST_ANSWERS_TURNS (1u << 27)
 
+static struct slot_task *servable_next(struct slots_member *member, bool *ret_more);
+static void servable_execute(struct slot_task *task);
+static void servable_finish(struct slot_task *task);
+static const struct slots_ops slots_ops = {servable_next, servable_execute, servable_finish};
+
 /* ---- life ---- */
 
 struct servable *servable_new(struct model_set *set, const char *name, int64_t number,
@@ -17,7 +22,7 @@ struct servable *servable_new(struct model_set *set, const char *name, int64_t n
     struct servable *servable = MEM_NEW(struct servable);
     if (!servable)
         return NULL;
-    servable->member.ops = &servable_slots_ops;
+    servable->member.ops = &slots_ops;
     servable->set = set;
     servable->number = number;
     servable->backend = backend;
@@ -68,8 +73,8 @@ static bool last_answers_wait(struct servable *servable)
     while (one_run_cancel(servable))
         continue;
     bool owed = true;
-    for (uint32_t turn = 0;
-         owed && turn < LAST_ANSWERS_TURNS && process_clock(process) < until; turn++) {
+    for (uint32_t turn = 0; owed && turn < LAST_ANSWERS_TURNS && process_clock(process) < until;
+         turn++) {
         io_lock_take(&servable->lock);
         owed = !list_empty(&servable->running);
         io_lock_give(&servable->lock);
@@ -361,4 +366,3 @@ static void servable_finish(struct slot_task *task)
         run_post(run);
 }
 
-const struct slots_ops servable_slots_ops = {servable_next, servable_execute, servable_finish};

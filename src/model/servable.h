@@ -113,8 +113,6 @@ struct model_set {
     void *settled_arg;
 };
 
-extern const struct slots_ops servable_slots_ops;
-
 struct servable *servable_new(struct model_set *set, const char *name, int64_t number,
                               const char *path, struct backend *backend);
 /* After the loops have ended; waits a little for answers that a backend still owes.

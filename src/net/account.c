@@ -42,7 +42,7 @@ const struct metric_def server_metrics[] = {
 };
 const size_t server_metrics_len = ARRAY_LEN(server_metrics);
 
-static const char *route_name(const struct server *server, size_t index)
+const char *server_route_name(const struct server *server, size_t index)
 {
     for (size_t t = 0; t < server->tables_len; t++) {
         if (index < server->tables[t].len)
@@ -60,7 +60,7 @@ static struct series *code_series(struct server_loop *sl, size_t route_index, in
     char code[8];
     snprintf(code, sizeof(code), "%d", status);
     struct span values[] = {span_cstr(sl->server->name),
-                            span_cstr(route_name(sl->server, route_index)), span_cstr(code)};
+                            span_cstr(server_route_name(sl->server, route_index)), span_cstr(code)};
     *slot = metrics_series(sl->server->metrics, &server_metrics[M_REQUESTS], values, 3);
     return *slot;
 }
@@ -71,7 +71,7 @@ static struct series *seconds_series(struct server_loop *sl, size_t route_index)
     if (*slot)
         return *slot;
     struct span values[] = {span_cstr(sl->server->name),
-                            span_cstr(route_name(sl->server, route_index))};
+                            span_cstr(server_route_name(sl->server, route_index))};
     *slot = metrics_series(sl->server->metrics, &server_metrics[M_SECONDS], values, 2);
     return *slot;
 }

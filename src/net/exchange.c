@@ -48,6 +48,10 @@ struct exchange {
     struct io_post wrote_post;
     result wrote;
     struct collect collect;
+    struct span request_id; /* the caller's; NULL `ptr`: none */
+    struct span reason;     /* of a failure */
+    struct trace_context trace;
+    bool traced; /* `trace` is set */
     /* Not zeroed. */
     struct http_header headers[EXCHANGE_HEADERS_MAX];
     struct request_head head;
@@ -107,6 +111,21 @@ static void exchange_recycle(struct exchange *x)
     sl->idle_len++;
 }
 
+static void exchange_log(struct exchange *x, io_time took)
+{
+    access_log(x->sl, &(struct access_line){
+                          .method = x->head.method_text,
+                          .path = x->head.path,
+                          .route_index = x->route_index,
+                          .status = x->status,
+                          .took = took,
+                          .received = x->received,
+                          .request_id = x->request_id,
+                          .reason = x->reason,
+                          .trace = exchange_trace(x),
+                      });
+}
+
 void exchange_end(struct exchange *x)
 {
     struct server_loop *sl = x->sl;
@@ -114,6 +133,8 @@ void exchange_end(struct exchange *x)
     /* Not loop_now: an answer given within one turn would have taken no time. */
     io_time now = process_clock(sl->server->process);
     exchange_account(sl, x->route_index, x->status, now - x->started);
+    if (access_wanted(sl, x->status))
+        exchange_log(x, now - x->started);
     if (x->reserved)
         quota_give(&sl->server->request_bytes, x->reserved);
     if (x->counted)
@@ -136,7 +157,32 @@ void exchanges_release(struct server_loop *sl)
     exchanges_free(&sl->idle_exchanges);
 }
 
-/* ---- the head: admission and routing ---- */
+/* ---- the head: identity, admission and routing ---- */
+
+/* The caller's name for its request comes back with the answer and into the log. */
+static void take_request_id(struct exchange *x)
+{
+    struct span id = exchange_header(x, SPAN("x-request-id"));
+    if (!id.ptr || !request_id_valid(id))
+        return;
+    x->request_id = id;
+    x->headers[x->headers_len++] = (struct http_header){SPAN("X-Request-Id"), id};
+}
+
+/* A span of ours below the caller's; a trace of our own where none came, or a broken
+ * one (W3C Trace Context §3.2). */
+const struct trace_context *exchange_trace(struct exchange *x)
+{
+    struct trace_context parent;
+    if (x->traced)
+        return &x->trace;
+    x->traced = true;
+    if (trace_parse(exchange_header(x, SPAN("traceparent")), &parent))
+        trace_child(&x->sl->trace_ids, &parent, &x->trace);
+    else
+        trace_root(&x->sl->trace_ids, &x->trace);
+    return &x->trace;
+}
 
 static void answer_no_route(struct exchange *x, const struct route_found *found)
 {
@@ -181,6 +227,7 @@ void exchange_start(struct exchange *x, const struct request_head *head)
     struct server *server = x->sl->server;
     x->head = *head;
     x->started = loop_now(x->sl->loop);
+    take_request_id(x);
     struct route_found found = route_find(server, head->method, head->path);
     x->route_index = found.index;
     if (!admit(x))
@@ -197,7 +244,8 @@ void exchange_refuse(struct exchange *x, int status, const char *reason)
 {
     x->head = (struct request_head){0};
     x->started = loop_now(x->sl->loop);
-    exchange_add_header(x, "Weir-Reason", span_cstr(reason));
+    x->reason = span_cstr(reason);
+    exchange_add_header(x, "Weir-Reason", x->reason);
     const char *body = arena_printf(&x->arena, "%s\n", reason);
     exchange_respond(x, status, "text/plain", span_cstr(body));
 }
@@ -240,11 +288,6 @@ struct arena *exchange_arena(struct exchange *x)
 struct loop *exchange_loop(const struct exchange *x)
 {
     return x->sl->loop;
-}
-
-io_time exchange_started(const struct exchange *x)
-{
-    return x->started;
 }
 
 void exchange_set_data(struct exchange *x, void *data)
@@ -469,7 +512,10 @@ void exchange_add_reason(struct exchange *x, enum err code, const char *detail)
 {
     char reason[256];
     int len = snprintf(reason, sizeof(reason), detail ? "%s; %s" : "%s", err_name(code), detail);
+    size_t at = x->headers_len;
     exchange_add_header(x, "Weir-Reason", span_of(reason, MIN((size_t)len, sizeof(reason) - 1)));
+    if (x->headers_len > at)
+        x->reason = x->headers[at].value;
     if (err_retryable(code))
         exchange_add_header(x, "Retry-After", SPAN("1"));
 }

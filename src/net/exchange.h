@@ -29,6 +29,7 @@
 #include "base/arena.h"
 #include "base/slab.h"
 #include "io/io.h"
+#include "obs/trace.h"
 #include "wire/http.h"
 
 struct exchange;
@@ -47,8 +48,9 @@ struct span exchange_header(const struct exchange *x, struct span name);
 int64_t exchange_content_length(const struct exchange *x);
 struct arena *exchange_arena(struct exchange *x);
 struct loop *exchange_loop(const struct exchange *x);
-/* When the head was complete. */
-io_time exchange_started(const struct exchange *x);
+/* This exchange in its trace: a child of the caller's traceparent, or a new trace; to be
+ * sent on with what is asked of others. */
+const struct trace_context *exchange_trace(struct exchange *x);
 /* For the handler's own state. */
 void exchange_set_data(struct exchange *x, void *data);
 void *exchange_data(const struct exchange *x);

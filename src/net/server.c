@@ -174,6 +174,7 @@ static result loop_init(struct server_loop *sl, struct server *server, int index
     list_init(&sl->connections);
     list_init(&sl->exchanges);
     list_init(&sl->idle_exchanges);
+    trace_ids_init(&sl->trace_ids, server->process);
     sl->out = mem_alloc(SERVER_OUT_MAX);
     sl->slots = mem_zalloc(SERVER_HEADERS_MAX, sizeof(*sl->slots));
     sl->series = mem_zalloc(server->routes_len + 1, sizeof(*sl->series));

@@ -20,6 +20,8 @@ struct server;
 
 /* ---- configuration ---- */
 
+enum access_log { ACCESS_OFF, ACCESS_ERRORS, ACCESS_ALL };
+
 /* Live: a reload gives each loop a new copy; what is under way keeps what it has. */
 struct server_config {
     int64_t connections_max;
@@ -32,6 +34,7 @@ struct server_config {
     io_time body_timeout;       /* between two reads or writes of a body */
     io_time idle_timeout;       /* a kept-alive connection without a request */
     bool half_close;            /* a client may send FIN and still get its answer */
+    int access_log;             /* enum access_log */
 };
 /* Its reload acts on a `struct server`. */
 extern const struct config_module server_module;

@@ -98,6 +98,9 @@ static void abort_plan(void *module, void *planned)
 
 #define MIB ((int64_t)1 << 20)
 
+static const char *const access_choices[] = {
+    [ACCESS_OFF] = "off", [ACCESS_ERRORS] = "errors", [ACCESS_ALL] = "all", NULL};
+
 static const struct config_key keys[] = {
     KEY(connections_max, CONFIG_INT, "open connections", "16384", 1, 1000000),
     KEY(requests_max, CONFIG_INT, "requests in flight over all connections", "4096", 1, 1000000),
@@ -110,6 +113,13 @@ static const struct config_key keys[] = {
     KEY(body_timeout, CONFIG_TIME, "between two reads or writes of a body", "30s", IO_MS, 0),
     KEY(idle_timeout, CONFIG_TIME, "a connection without a request", "75s", IO_MS, 0),
     KEY(half_close, CONFIG_BOOL, "a client may send FIN and still get its answer", "false", 0, 0),
+    {.path = "server.access_log",
+     .help = "which exchanges are logged: those answered 5xx, or all",
+     .fallback = "errors",
+     .type = CONFIG_ENUM,
+     .choices = access_choices,
+     .reload = CONFIG_LIVE,
+     CONFIG_FIELD(struct server_config, access_log)},
 };
 
 const struct config_module server_module = {

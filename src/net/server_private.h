@@ -34,6 +34,7 @@ struct server_loop {
     struct io_timer drain_timer;
     struct io_post drain_post, drained_post;
     struct metrics_shard *shard;
+    struct trace_ids trace_ids;
     struct route_series *series; /* one per route, then one for what no route took */
 };
 
@@ -78,5 +79,18 @@ void server_quotas_set(struct server *server);
 void exchange_account(struct server_loop *sl, size_t route_index, int status, io_time took);
 result server_account_init(struct server *server);
 void server_account_release(struct server_loop *sl);
+/* What the access log says of one exchange. */
+struct access_line {
+    struct span method, path;
+    size_t route_index;
+    int status;
+    io_time took;
+    uint64_t received;
+    struct span request_id, reason; /* NULL `ptr`: none */
+    const struct trace_context *trace;
+};
+bool access_wanted(const struct server_loop *sl, int status);
+void access_log(struct server_loop *sl, const struct access_line *line);
+const char *server_route_name(const struct server *server, size_t index);
 /* Frees what idles and what is in flight, without I/O: after the loops have ended. */
 void exchanges_release(struct server_loop *sl);

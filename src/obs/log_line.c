@@ -42,17 +42,6 @@ enum log_level event_level(enum event event)
     return events[event].level;
 }
 
-bool log_level_parse(struct span text, enum log_level *ret_level)
-{
-    for (int i = 0; i < LOG_LEVELS; i++) {
-        if (span_is(text, level_names[i])) {
-            *ret_level = (enum log_level)i;
-            return true;
-        }
-    }
-    return false;
-}
-
 static void out_put(struct out *out, const char *text)
 {
     size_t len = strlen(text);

@@ -218,19 +218,6 @@ static void event_names_are_unique_words(void **state)
     }
 }
 
-static void level_names_are_read(void **state)
-{
-    static const char *const names[LOG_LEVELS] = {"debug", "info", "warn", "error"};
-    for (int i = 0; i < LOG_LEVELS; i++) {
-        enum log_level level = LOG_LEVELS;
-        assert_true(log_level_parse(span_cstr(names[i]), &level));
-        assert_int_equal(level, i);
-    }
-    enum log_level level = LOG_WARN;
-    assert_false(log_level_parse(SPAN("warning"), &level));
-    assert_int_equal(level, LOG_WARN);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -244,7 +231,6 @@ int main(void)
         cmocka_unit_test(dates_are_right_on_both_sides_of_leap_days),
         cmocka_unit_test(suppressed_lines_are_told),
         cmocka_unit_test(event_names_are_unique_words),
-        cmocka_unit_test(level_names_are_read),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

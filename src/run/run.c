@@ -193,8 +193,25 @@ static result boot_admin(struct run *run, struct diag *diag)
     return OK;
 }
 
+/* Descriptors beside those of connections: listeners, files, loops. */
+#define DESCRIPTORS_OTHER 256
+
+/* As many as connections_max needs; where the hard limit is lower, that is told once. */
+static void raise_descriptors(struct run *run)
+{
+    const struct server_config *server = run_config(run, &server_module);
+    uint64_t wanted = (uint64_t)server->connections_max + DESCRIPTORS_OTHER;
+    uint64_t have = process_descriptors(run->process, wanted);
+    if (have < wanted)
+        log_event(run->log, EVENT_CONFIG_WARNING,
+                  LOG_FIELDS(log_uint("wanted", wanted), log_uint("limit", have)),
+                  "server.connections_max needs %llu descriptors, the hard limit is %llu",
+                  (unsigned long long)wanted, (unsigned long long)have);
+}
+
 static result boot_server(struct run *run, struct diag *diag)
 {
+    raise_descriptors(run);
     struct server_options options = {
         .name = "http",
         .process = run->process,

@@ -13,11 +13,11 @@ void answer_text(struct exchange *x, int status, struct text *text)
 }
 
 void answer_error(struct exchange *x, enum err code, int status, const char *message,
-                  void (*write)(struct text *text, struct span message))
+                  void (*print)(struct text *text, struct span message))
 {
     struct text text;
     text_init(&text, ANSWER_TEXT_MAX);
-    write(&text, span_cstr(message));
+    print(&text, span_cstr(message));
     exchange_add_reason(x, code, NULL);
     answer_text(x, status ? status : err_http(code), &text);
 }

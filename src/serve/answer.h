@@ -10,7 +10,7 @@
 
 /* Takes what `text` holds and releases it. Ends the exchange. */
 void answer_text(struct exchange *x, int status, struct text *text);
-/* Ends the exchange with the body that `write` makes of the message, and the headers of
+/* Ends the exchange with the body that `print` makes of the message, and the headers of
  * net's own errors. `status` 0: the code's. */
 void answer_error(struct exchange *x, enum err code, int status, const char *message,
-                  void (*write)(struct text *text, struct span message));
+                  void (*print)(struct text *text, struct span message));

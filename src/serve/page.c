@@ -135,11 +135,11 @@ typedef void (*page_model_fn)(struct text *out, const struct serve *serve,
                               const struct model_version *version);
 
 static void each_model(struct text *out, struct serve *serve, struct loop *loop,
-                       page_model_fn write)
+                       page_model_fn print)
 {
     int count = catalog_count(serve->models, loop);
     for (int i = 0; i < count; i++)
-        write(out, serve, catalog_at(serve->models, loop, i));
+        print(out, serve, catalog_at(serve->models, loop, i));
 }
 
 /* ---- plain text ---- */

@@ -68,7 +68,7 @@ static const struct config_key keys[] = {
 
 const struct config_key *const serve_path_key = &keys[0];
 
-const struct config_module serve_module = {
+static const struct config_module serve_module = {
     .name = "models",
     .section = CONFIG_SECTION(struct serve_config, keys),
 };
@@ -155,6 +155,17 @@ static void serve_stop(void *role)
     model_set_stop(serve->models);
 }
 
+/* For `?verbose` only: a model that cannot be loaded keeps no other from being served. */
+static bool check_models(void *arg, struct loop *loop, struct text *text)
+{
+    struct serve *serve = arg;
+    int count = catalog_count(serve->models, loop), available = 0;
+    for (int i = 0; i < count; i++)
+        available += version_state(catalog_at(serve->models, loop, i)) == MODEL_AVAILABLE;
+    text_printf(text, "%d of %d available", available, count);
+    return true;
+}
+
 static result serve_start(struct run *run, void **ret_role, struct route_table *ret_routes,
                           struct diag *diag)
 {
@@ -172,6 +183,7 @@ static result serve_start(struct run *run, void **ret_role, struct route_table *
         serve_free(serve);
         return r;
     }
+    run_add_check(run, "models", check_models, serve);
     *ret_role = serve;
     *ret_routes = (struct route_table){routes, ARRAY_LEN(routes), serve, NULL};
     return OK;

@@ -10,6 +10,5 @@
 #include "run/run.h"
 
 extern const struct run_role serve_role;
-/* Its configuration; the key of the path that `weir serve PATH` sets. */
-extern const struct config_module serve_module;
+/* The key of the path that `weir serve PATH` sets. */
 extern const struct config_key *const serve_path_key;

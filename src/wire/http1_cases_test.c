@@ -4,7 +4,7 @@
  *
  * The files are looked for under $WEIR_SOURCE, or the working directory. */
 #include "base/alloc.h"
-#include "wire/http1_feed.h"
+#include "wire/test_http1_feed.h"
 
 #include <glob.h>
 #include <setjmp.h>

@@ -1,5 +1,5 @@
 #include "base/alloc.h"
-#include "wire/http1_feed.h"
+#include "wire/test_http1_feed.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -10,6 +10,13 @@
 #define ELEMENT_MAX 384
 #define BUFFER_SIZE 8192
 
+/* What stands between two elements of an array: a comma, and a space or a new line with
+ * its indent. */
+struct between {
+    char text[ELEMENT_MAX - 64];
+    size_t len;
+};
+
 struct writer {
     struct text *text;
     const struct weir_tensor *tensor;
@@ -17,6 +24,7 @@ struct writer {
     struct diag *diag;
     uint64_t next; /* element */
     size_t used;
+    struct between between[WEIR_RANK_MAX]; /* of the arrays at each depth */
     char buffer[BUFFER_SIZE];
 };
 
@@ -34,11 +42,12 @@ static void put(struct writer *w, const char *bytes, size_t len)
     w->used += len;
 }
 
-/* What stands in front of the elements of an array and behind the last. */
-struct between {
-    char comma[ELEMENT_MAX - 64]; /* the comma, then what `first` is */
-    size_t comma_len;
-};
+static inline void put_byte(struct writer *w, char byte)
+{
+    if (w->used == BUFFER_SIZE)
+        flush(w);
+    w->buffer[w->used++] = byte;
+}
 
 static size_t line_break(char *out, int level)
 {
@@ -54,14 +63,17 @@ static void put_break(struct writer *w, int level)
     put(w, bytes, line_break(bytes, level));
 }
 
-static void between_make(const struct writer *w, int level, struct between *b)
+/* `level`: of the outermost array's elements. */
+static void make_betweens(struct writer *w, int level)
 {
-    b->comma[0] = ',';
-    b->comma_len = 1;
-    if (w->style->layout == JSON_LINE)
-        b->comma[b->comma_len++] = ' ';
-    else if (w->style->layout == JSON_PRETTY)
-        b->comma_len += line_break(b->comma + 1, level);
+    for (int depth = 0; depth < WEIR_RANK_MAX; depth++) {
+        struct between *b = &w->between[depth];
+        b->text[0] = ',';
+        b->text[1] = ' ';
+        b->len = w->style->layout == JSON_LINE ? 2 : 1;
+        if (w->style->layout == JSON_PRETTY)
+            b->len += line_break(b->text + 1, level + depth);
+    }
 }
 
 /* ---- elements ---- */
@@ -172,11 +184,11 @@ static result write_element(struct writer *w, int level)
 
 static inline char *comma(char *p, const struct between *b)
 {
-    if (b->comma_len <= 2)
-        memcpy(p, b->comma, 2); /* one byte too much is written over */
+    if (b->len <= 2)
+        memcpy(p, b->text, 2); /* one byte too much is written over */
     else
-        memcpy(p, b->comma, b->comma_len);
-    return p + b->comma_len;
+        memcpy(p, b->text, b->len);
+    return p + b->len;
 }
 
 /* `n` finite floats with commas between them, up to one that is not: returns how many.
@@ -213,17 +225,14 @@ static int64_t write_run(struct writer *w, int64_t n, const struct between *b)
 }
 
 /* `n` elements with commas between them. `level`: of the elements. */
-static result write_row(struct writer *w, int64_t n, int level)
+static result write_row(struct writer *w, int64_t n, const struct between *b, int level)
 {
-    struct between b;
-
-    between_make(w, level, &b);
     for (int64_t i = 0; i < n;) {
         if (BUFFER_SIZE - w->used < 2 * ELEMENT_MAX)
             flush(w);
         if (i > 0)
-            w->used = (size_t)(comma(w->buffer + w->used, &b) - w->buffer);
-        int64_t run = write_run(w, n - i, &b);
+            w->used = (size_t)(comma(w->buffer + w->used, b) - w->buffer);
+        int64_t run = write_run(w, n - i, b);
         if (!run)
             TRY(write_element(w, level));
         i += run ? run : 1;
@@ -233,7 +242,7 @@ static result write_row(struct writer *w, int64_t n, int level)
 
 static void array_open(struct writer *w, int64_t n, int level)
 {
-    put(w, "[", 1);
+    put_byte(w, '[');
     if (n > 0 && w->style->layout == JSON_PRETTY)
         put_break(w, level + 1);
 }
@@ -242,7 +251,7 @@ static void array_close(struct writer *w, int64_t n, int level)
 {
     if (n > 0 && w->style->layout == JSON_PRETTY)
         put_break(w, level);
-    put(w, "]", 1);
+    put_byte(w, ']');
 }
 
 /* The arrays of an array, by counters, from behind its opening. `level`: of the outermost
@@ -250,16 +259,15 @@ static void array_close(struct writer *w, int64_t n, int level)
 static result write_nested(struct writer *w, const int64_t *shape, int rank, int level)
 {
     int64_t done[WEIR_RANK_MAX] = {0};
-    struct between b;
     int depth = 0;
 
     for (;;) {
+        const struct between *b = &w->between[depth];
         if (depth == rank - 1) {
-            TRY(write_row(w, shape[depth], level + depth + 1));
+            TRY(write_row(w, shape[depth], b, level + depth + 1));
         } else if (done[depth] < shape[depth]) {
-            between_make(w, level + depth + 1, &b);
             if (done[depth]++ > 0)
-                put(w, b.comma, b.comma_len);
+                put(w, b->text, b->len);
             depth++;
             done[depth] = 0;
             array_open(w, shape[depth], level + depth);
@@ -309,6 +317,7 @@ result json_tensor_write(struct text *text, const struct weir_tensor *tensor,
     if (rank == 0) {
         TRY(write_element(&w, style->level));
     } else {
+        make_betweens(&w, style->level + 1);
         if (!style->bare)
             array_open(&w, shape[0], style->level);
         TRY(write_nested(&w, shape, rank, style->level));
@@ -333,7 +342,7 @@ uint64_t json_tensor_estimate(const struct weir_tensor *tensor)
         return elements * 6;
     case WEIR_FLOAT:
     case WEIR_BFLOAT:
-        return elements * (type.bits == 64 ? 20 : 12);
+        return elements * (type.bits == 64 ? 22 : 13);
     default:
         return elements * (2 + type.bits / 5u);
     }

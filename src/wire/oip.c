@@ -1,12 +1,22 @@
 #include "wire/oip.h"
 
+#include "base/number.h"
 #include "wire/json_tensor.h"
+
+static void append_i64(struct text *text, int64_t value)
+{
+    char digits[NUMBER_I64_MAX];
+    text_append(text, span_of(digits, number_print_i64(value, digits)));
+}
 
 static void append_shape(struct text *text, const int64_t *shape, int rank)
 {
     text_byte(text, '[');
-    for (int i = 0; i < rank; i++)
-        text_printf(text, i ? ",%lld" : "%lld", (long long)shape[i]);
+    for (int i = 0; i < rank; i++) {
+        if (i)
+            text_byte(text, ',');
+        append_i64(text, shape[i]);
+    }
     text_byte(text, ']');
 }
 
@@ -16,7 +26,9 @@ static void append_tensor(struct text *text, const char *name, weir_type type, c
 {
     text_str(text, "{\"name\":");
     json_append_string(text, span_cstr(name));
-    text_printf(text, ",\"datatype\":\"%s\",\"shape\":", type_oip_name(type));
+    text_str(text, ",\"datatype\":\"");
+    text_str(text, type_oip_name(type));
+    text_str(text, "\",\"shape\":");
     append_shape(text, shape, rank);
 }
 
@@ -42,8 +54,11 @@ result oip_infer_answer(struct text *text, const struct oip_answer *answer, stru
 
     text_str(text, "{\"model_name\":");
     json_append_string(text, answer->model);
-    if (answer->version >= 0)
-        text_printf(text, ",\"model_version\":\"%lld\"", (long long)answer->version);
+    if (answer->version >= 0) {
+        text_str(text, ",\"model_version\":\"");
+        append_i64(text, answer->version);
+        text_byte(text, '"');
+    }
     if (answer->has_id) {
         text_str(text, ",\"id\":");
         json_append_string(text, answer->id);

@@ -217,7 +217,9 @@ static result check_rows(const struct weir_port *ports, const struct weir_tensor
 
 static void append_name(struct text *text, const char *name, int level)
 {
-    text_printf(text, "\n%*s", 4 * level, "");
+    text_byte(text, '\n');
+    for (int i = 0; i < level; i++)
+        text_append(text, SPAN("    "));
     json_append_string(text, span_cstr(name));
     text_str(text, ": ");
 }

@@ -33,7 +33,9 @@ def is_sanitized():
     options = BUILD / "meson-info" / "intro-buildoptions.json"
     if not options.exists():
         return False
-    return any(o["name"] == "b_sanitize" and o["value"] != "none" for o in json.loads(options.read_text()))
+    return any(
+        o["name"] == "b_sanitize" and o["value"] != "none" for o in json.loads(options.read_text())
+    )
 
 
 SANITIZED = is_sanitized()
@@ -87,7 +89,16 @@ class Server:
     """
 
     def __init__(
-        self, folder, *arguments, env=None, config=None, wait="ready", port=0, before=(), log_path=None, **popen
+        self,
+        folder,
+        *arguments,
+        env=None,
+        config=None,
+        wait="ready",
+        port=0,
+        before=(),
+        log_path=None,
+        **popen,
     ):
         self.folder = folder
         self.errors = folder / "stderr"
@@ -149,8 +160,12 @@ class Server:
     # ---- requests ----
 
     @property
+    def authority(self):
+        return f"{self.address[0]}:{self.address[1]}"
+
+    @property
     def url(self):
-        return f"http://{self.address[0]}:{self.address[1]}"
+        return f"http://{self.authority}"
 
     def get(self, path, **options):
         return self.http.get(self.url + path, timeout=PATIENCE, **options)

@@ -25,6 +25,10 @@ def late(delay_ms, value=7, mode=0):
     return {"inputs": {"delay_ms": [delay_ms], "mode": [mode], "value": [value]}}
 
 
+def head(length, path=PREDICT):
+    return f"POST {path} HTTP/1.1\r\nHost: t\r\nContent-Length: {length}\r\n\r\n".encode()
+
+
 def small(weir, config, **options):
     return weir.serve(running.MODELS / "half_plus_two.onnx", config=config, **options)
 
@@ -37,7 +41,13 @@ def small(weir, config, **options):
     [
         (PREDICT, {"signature_name": "serving_default", "instances": [{"x": 1.5}, {"x": -2e3}]}),
         (PREDICT, {"inputs": {"x": [1.5, 2]}}),
-        (INFER, {"id": "a", "inputs": [{"name": "x", "shape": [2], "datatype": "FP32", "data": [1, 2]}]}),
+        (
+            INFER,
+            {
+                "id": "a",
+                "inputs": [{"name": "x", "shape": [2], "datatype": "FP32", "data": [1, 2]}],
+            },
+        ),
     ],
 )
 def test_a_body_cut_at_any_byte_is_refused(server, path, body):
@@ -51,13 +61,19 @@ def test_a_body_cut_at_any_byte_is_refused(server, path, body):
 @pytest.mark.parametrize("path", [PREDICT, INFER])
 @pytest.mark.parametrize("opening", ["[", '{"a":', '{"instances":', '{"inputs":[', "[{"])
 def test_deep_nesting_is_refused(server, path, opening):
-    for text in (opening * 200_000, '{"x":' + opening * 200_000, '{"instances":' + opening * 200_000):
+    for text in (
+        opening * 200_000,
+        '{"x":' + opening * 200_000,
+        '{"instances":' + opening * 200_000,
+    ):
         answer = server.post(path, text)
         assert answer.status_code == 400 and answer.json()["error"]
     assert server.alive()
 
 
-@pytest.mark.parametrize("shape", [[2**62], [2**40, 2**40], [2**63 - 1, 2], [2**64], [1e9], [10**9], [1] * 1000])
+@pytest.mark.parametrize(
+    "shape", [[2**62], [2**40, 2**40], [2**63 - 1, 2], [2**64], [1e9], [10**9], [1] * 1000]
+)
 def test_a_huge_shape_takes_no_memory(server, shape):
     before = server.resident_bytes()
     tensor = {"name": "x", "datatype": "FP32", "shape": shape, "data": [1, 2]}
@@ -67,7 +83,12 @@ def test_a_huge_shape_takes_no_memory(server, shape):
 
 
 def test_shapes_of_nothing_are_refused(server):
-    for text in ('{"instances": [[]]}', '{"inputs": []}', '{"inputs": [[], []]}', '{"instances": [{}]}'):
+    for text in (
+        '{"instances": [[]]}',
+        '{"inputs": []}',
+        '{"inputs": [[], []]}',
+        '{"instances": [{}]}',
+    ):
         assert server.post("/v1/models/mlp:predict", text).status_code == 400, text
 
 
@@ -82,11 +103,13 @@ def test_text_that_is_no_utf8_is_refused(server):
 def test_a_body_above_the_limit_is_refused_before_it_comes(weir):
     server = small(weir, "server: {body_bytes_max: 1MiB}")
     with server.connect() as raw:
-        raw.send(f"POST {PREDICT} HTTP/1.1\r\nHost: t\r\nContent-Length: {2 * MIB}\r\n\r\n".encode())
+        raw.send(head(2 * MIB))
         answer = raw.response()
         assert answer.status == 413 and b"Content-Length" in answer.body
     with server.connect() as raw:
-        raw.send(f"POST {PREDICT} HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n".encode())
+        raw.send(
+            f"POST {PREDICT} HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
+        )
         chunk = b"10000\r\n" + b" " * 65536 + b"\r\n"
         for _ in range(20):
             raw.send(chunk)
@@ -100,13 +123,17 @@ def test_a_body_above_the_limit_is_refused_before_it_comes(weir):
 def test_bodies_above_what_all_may_hold_are_told_to_come_later(weir):
     server = small(weir, "server: {request_bytes_max: 1MiB}")
     with server.connect() as raw:
-        raw.send(f"POST {PREDICT} HTTP/1.1\r\nHost: t\r\nContent-Length: {MIB - 9}\r\n\r\n{{".encode())
-        running.wait_until(lambda: server.metric("weir_http_request_in_flight_bytes") > 9, "the reservation")
+        raw.send(head(MIB - 9) + b"{")
+        running.wait_until(
+            lambda: server.metric("weir_http_request_in_flight_bytes") > 9, "the reservation"
+        )
         answer = server.post(PREDICT, ROW)
         assert answer.status_code == 429
         assert answer.headers["retry-after"] == "1"
         assert "request_bytes_max" in answer.headers["weir-reason"]
-    running.wait_until(lambda: server.post(PREDICT, ROW).status_code == 200, "the reservation's end")
+    running.wait_until(
+        lambda: server.post(PREDICT, ROW).status_code == 200, "the reservation's end"
+    )
 
 
 def test_requests_above_the_limit_are_told_to_come_later(weir):
@@ -168,7 +195,7 @@ def test_a_body_that_stops_is_refused(weir):
     server = small(weir, SHORT)
     for length in (50, 100_000):
         with server.connect() as raw:
-            raw.send(f"POST {PREDICT} HTTP/1.1\r\nHost: t\r\nContent-Length: {length}\r\n\r\n".encode())
+            raw.send(head(length))
             raw.send(b'{"instances"')
             assert raw.response().status == 408 and raw.at_end()
     assert server.alive()
@@ -188,11 +215,15 @@ def test_a_client_that_goes_is_noticed_and_its_work_dropped(weir):
     for how in ("close", "reset"):
         raw = server.connect()
         raw.request("POST", "/v1/models/echo:predict", body)
-        running.wait_until(lambda: server.metric('weir_http_requests_in_flight{server="http"}') == 2, "it")
+        running.wait_until(
+            lambda: server.metric('weir_http_requests_in_flight{server="http"}') == 2, "it"
+        )
         if how == "reset":
             raw.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
         raw.socket.close()
-        running.wait_until(lambda: server.metric('weir_http_requests_in_flight{server="http"}') == 1, "its end")
+        running.wait_until(
+            lambda: server.metric('weir_http_requests_in_flight{server="http"}') == 1, "its end"
+        )
     assert server.metric('weir_model_requests_total{model="echo",version="1",code="1"}') == 2
     started = time.monotonic()
     assert server.stop() == 0
@@ -204,7 +235,7 @@ def test_a_client_that_goes_within_a_body_leaves_nothing_behind(weir):
     for length in (100, 100_000, 10_000_000):
         for _ in range(5):
             with server.connect() as raw:
-                raw.send(f"POST {PREDICT} HTTP/1.1\r\nHost: t\r\nContent-Length: {length}\r\n\r\n{{".encode())
+                raw.send(head(length) + b"{")
 
     def clear():
         return server.metric("weir_http_request_in_flight_bytes") == 0
@@ -326,14 +357,14 @@ def garbage(rng):
         return rng.randbytes(rng.randrange(1, 400)), False
     if kind == 1:
         body = rng.randbytes(rng.randrange(200))
-        head = f"POST {rng.choice([PREDICT, INFER])} HTTP/1.1\r\nHost: t\r\nContent-Length: {len(body)}\r\n\r\n"
-        return head.encode() + body, True
+        return head(len(body), rng.choice([PREDICT, INFER])) + body, True
     if kind == 2:
-        text = bytearray(json.dumps({"inputs": [{"name": "x", "shape": [2], "data": [1, 2]}]}).encode())
+        text = bytearray(
+            json.dumps({"inputs": [{"name": "x", "shape": [2], "data": [1, 2]}]}).encode()
+        )
         for _ in range(rng.randrange(1, 6)):
             text[rng.randrange(len(text))] = rng.randrange(256)
-        head = f"POST {INFER} HTTP/1.1\r\nHost: t\r\nContent-Length: {len(text)}\r\n\r\n"
-        return head.encode() + text, True
+        return head(len(text), INFER) + text, True
     text = bytearray(b"GET /v1/models/half_plus_two/versions/1 HTTP/1.1\r\nHost: t\r\nA: b\r\n\r\n")
     for _ in range(rng.randrange(1, 4)):
         text[rng.randrange(len(text))] = rng.randrange(256)

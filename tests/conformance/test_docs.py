@@ -36,12 +36,15 @@ def served(weir):
 
 @pytest.mark.parametrize("block", blocks("run"))
 def test_each_example_works_as_it_stands(served, block):
-    script = block.replace("127.0.0.1:8080", "%s:%d" % served.address)
+    script = block.replace("127.0.0.1:8080", served.authority)
     assert script != block
     # curl's -f makes a refused request fail.
     script = script.replace("curl -s ", "curl -sSf ")
     done = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", script], cwd=running.SOURCE, capture_output=True, text=True
+        ["bash", "-euo", "pipefail", "-c", script],
+        cwd=running.SOURCE,
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 0 and done.stdout, done.stderr
 
@@ -116,8 +119,16 @@ def test_the_defaults_of_the_table_are_valid_values(weir):
 def test_every_exit_code_that_the_process_can_give_is_documented():
     source = (running.SOURCE / "src/run/run.c").read_text()
     sysexits = {
-        "EX_OK": 0, "EX_USAGE": 64, "EX_DATAERR": 65, "EX_NOINPUT": 66, "EX_UNAVAILABLE": 69,
-        "EX_SOFTWARE": 70, "EX_OSERR": 71, "EX_IOERR": 74, "EX_NOPERM": 77, "EX_CONFIG": 78,
+        "EX_OK": 0,
+        "EX_USAGE": 64,
+        "EX_DATAERR": 65,
+        "EX_NOINPUT": 66,
+        "EX_UNAVAILABLE": 69,
+        "EX_SOFTWARE": 70,
+        "EX_OSERR": 71,
+        "EX_IOERR": 74,
+        "EX_NOPERM": 77,
+        "EX_CONFIG": 78,
     }
     used = {sysexits[name] for name in re.findall(r"\bEX_[A-Z]+\b", source)} | {3}
     assert {int(code) for code, _ in rows("Exit codes")} == used

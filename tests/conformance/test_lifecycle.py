@@ -179,12 +179,14 @@ def test_hup_takes_over_limits_and_log_level(weir):
     reloaded = server.event("config_reloaded")
     assert (reloaded["changes"], reloaded["after_restart"]) == (1, 0)
     running.wait_until(
-        lambda: server.post("/v1/models/half_plus_two:predict", body).status_code == 413, "the new limit"
+        lambda: server.post("/v1/models/half_plus_two:predict", body).status_code == 413,
+        "the new limit",
     )
     server.configure("server: {body_bytes_max: 1MiB}\nlog: {level: error}\n")
     server.kill(signal.SIGHUP)
     running.wait_until(
-        lambda: server.post("/v1/models/half_plus_two:predict", body).status_code == 200, "the old limit"
+        lambda: server.post("/v1/models/half_plus_two:predict", body).status_code == 200,
+        "the old limit",
     )
     assert server.stop() == 0
     assert not server.events("server_stopped"), "info is logged no more"
@@ -303,7 +305,9 @@ def test_callers_wait_in_an_inherited_socket_until_the_next_process_is_there(wei
             assert waiting.response().status == 200
 
 
-@pytest.mark.skipif(not shutil.which("systemd-socket-activate"), reason="no systemd-socket-activate")
+@pytest.mark.skipif(
+    not shutil.which("systemd-socket-activate"), reason="no systemd-socket-activate"
+)
 def test_systemds_own_tool_hands_a_socket_down(weir):
     with listening() as probe:
         port = probe.getsockname()[1]
@@ -332,7 +336,9 @@ def test_the_admin_socket_lies_in_the_runtime_folder(weir, tmp_path):
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert server.stop() == 0
     assert not path.exists()
-    server = weir.serve(HALF, env={"XDG_RUNTIME_DIR": "/nowhere", "RUNTIME_DIRECTORY": str(tmp_path)})
+    server = weir.serve(
+        HALF, env={"XDG_RUNTIME_DIR": "/nowhere", "RUNTIME_DIRECTORY": str(tmp_path)}
+    )
     assert admin_status(tmp_path / "admin.sock") == 200
 
 
@@ -402,6 +408,24 @@ def test_a_log_whose_reader_has_gone_holds_nothing_up(weir):
     assert server.stop() == 0
 
 
+def test_the_access_log_has_a_line_for_each_request_that_is_wanted(weir):
+    server = weir.serve(HALF, config="server: {access_log: all}\n")
+    server.get("/nosuch?secret=1")
+    line = server.event("request", len(server.events("request")) or 1)
+    assert (line["method"], line["status"], line["route"]) == ("GET", 404, "none")
+    server.configure("server: {access_log: off}\n")
+    server.kill(signal.SIGHUP)
+    server.event("config_reloaded")
+    running.wait_until(lambda: quiet_request(server), "a request without a line")
+
+
+def quiet_request(server):
+    before = len(server.events("request"))
+    server.get("/livez")
+    time.sleep(0.02)
+    return len(server.events("request")) == before
+
+
 # ---- the command line ----
 
 
@@ -444,7 +468,11 @@ def test_a_wrong_command_line_is_explained(arguments, words):
     [
         ("", ":1:1:", ["version: 1"]),
         ("version: 2\n", ":1:10:", ["2"]),
-        ("version: 1\nserver:\n  conections_max: 5\n", ":3:3:", ["conections_max", "connections_max"]),
+        (
+            "version: 1\nserver:\n  conections_max: 5\n",
+            ":3:3:",
+            ["conections_max", "connections_max"],
+        ),
         ("version: 1\nserver:\n  connections_max: lots\n", ":3:20:", ["lots"]),
         ("version: 1\nserver:\n  connections_max: 0\n", ":3:20:", ["0", "1"]),
         ("version: 1\ndrain_timeout: 5\n", ":2:16:", ["5", "drain_timeout"]),

@@ -54,7 +54,11 @@ class Exposition:
         return found.pop()
 
     def value(self, name, **labels):
-        return sum(v for (n, p), v in self.samples.items() if n == name and labels.items() <= dict(p).items())
+        return sum(
+            v
+            for (n, p), v in self.samples.items()
+            if n == name and labels.items() <= dict(p).items()
+        )
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +120,9 @@ def test_requests_are_counted_by_route_and_code(metrics):
     assert metrics.value(count, route="none", code="404") == 1
     assert metrics.value("weir_model_requests_total", model="echo", code="0") == served
     assert metrics.value("weir_model_requests_total", model="echo", code="3") == 1
-    assert metrics.value("weir_model_rejected_total", model="echo", reason="queue_full") == 6 - served
+    assert (
+        metrics.value("weir_model_rejected_total", model="echo", reason="queue_full") == 6 - served
+    )
     assert metrics.value("weir_model_state", model="echo") == 30
 
 
@@ -136,7 +142,9 @@ def test_short_requests_take_time_too(server):
 
 @pytest.mark.skipif(not shutil.which("promtool"), reason="promtool is not there")
 def test_prometheus_own_checker_has_nothing_to_say(scraped):
-    done = subprocess.run(["promtool", "check", "metrics"], input=scraped.text, capture_output=True, text=True)
+    done = subprocess.run(
+        ["promtool", "check", "metrics"], input=scraped.text, capture_output=True, text=True
+    )
     assert (done.returncode, done.stdout + done.stderr) == (0, "")
 
 

@@ -31,10 +31,19 @@ def test_the_server_tells_its_name_and_version(server):
 
 
 def test_health_answers_by_its_status_alone(server):
-    for path in ("/v2/health/live", "/v2/health/ready", "/v2/models/mlp/ready", "/v2/models/mlp/versions/1/ready"):
+    for path in (
+        "/v2/health/live",
+        "/v2/health/ready",
+        "/v2/models/mlp/ready",
+        "/v2/models/mlp/versions/1/ready",
+    ):
         answer = server.get(path)
         assert (answer.status_code, answer.content) == (200, b""), path
-    for path in ("/v2/models/nosuch/ready", "/v2/models/corrupt/ready", "/v2/models/mlp/versions/2/ready"):
+    for path in (
+        "/v2/models/nosuch/ready",
+        "/v2/models/corrupt/ready",
+        "/v2/models/mlp/versions/2/ready",
+    ):
         answer = server.get(path)
         assert 400 <= answer.status_code < 500 and answer.content == b"", path
 
@@ -45,7 +54,9 @@ def test_metadata_tells_names_types_and_shapes(server):
         "versions": ["1"],
         "platform": "onnxruntime_onnx",
         "inputs": [{"name": n, "datatype": "FP32", "shape": [-1, 3]} for n in ("a", "b")],
-        "outputs": [{"name": n, "datatype": "FP32", "shape": [-1, 3]} for n in ("sum", "difference")],
+        "outputs": [
+            {"name": n, "datatype": "FP32", "shape": [-1, 3]} for n in ("sum", "difference")
+        ],
     }
     for path in ("/v2/models/two_in_two_out", "/v2/models/two_in_two_out/versions/1"):
         assert server.get(path).json() == wanted
@@ -72,7 +83,9 @@ def test_the_answer_names_model_version_and_id(server):
         "model_version": "1",
         "outputs": [tensor("y", "FP32", [2], [3.0, 4.0])],
     }
-    answer = server.post("/v2/models/half_plus_two/versions/1/infer", {"id": "žluť \U0001f600", **body})
+    answer = server.post(
+        "/v2/models/half_plus_two/versions/1/infer", {"id": "žluť \U0001f600", **body}
+    )
     assert answer.json() == {**plain, "id": "žluť \U0001f600"}
 
 
@@ -144,7 +157,11 @@ BAD = [
     ("half_plus_two", {"inputs": [{k: v for k, v in X.items() if k != "shape"}]}, ["shape"]),
     ("half_plus_two", {"inputs": [X], "outputs": [{"name": "z"}]}, ["z"]),
     ("half_plus_two", '{"inputs":[{"name":"x","datatype":"FP32","shape":[1],"data":[NaN]}]}', []),
-    ("half_plus_two", '{"inputs":[{"name":"x","datatype":"FP32","shape":[1],"data":[1e99]}]}', ["x"]),
+    (
+        "half_plus_two",
+        '{"inputs":[{"name":"x","datatype":"FP32","shape":[1],"data":[1e99]}]}',
+        ["x"],
+    ),
     ("half_plus_two", json.dumps({"inputs": [X]}) + "x", []),
     ("two_in_two_out", {"inputs": [tensor("a", "FP32", [1, 3], [1, 2, 3])]}, ["b"]),
     ("mlp", {"inputs": [tensor("x", "FP32", [1, 3], [1, 2, 3])]}, ["x", "4", "3"]),
@@ -171,7 +188,12 @@ def test_unknown_models_and_calls_are_not_found(server):
     ):
         answer = server.post(path, body)
         assert answer.status_code == 404 and all(w in answer.json()["error"] for w in words)
-    for path in ("/v2/nosuch", "/v2/models/mlp/nosuch", "/v2/models/mlp/versions/x", "/v2/models/mlp/versions"):
+    for path in (
+        "/v2/nosuch",
+        "/v2/models/mlp/nosuch",
+        "/v2/models/mlp/versions/x",
+        "/v2/models/mlp/versions",
+    ):
         assert server.get(path).status_code == 404, path
     assert server.get("/v2/models/nosuch").status_code == 404
 
@@ -202,7 +224,7 @@ def test_an_answer_that_json_has_no_number_for_is_refused(server):
 
 @pytest.fixture
 def triton(server):
-    client = tritonclient.http.InferenceServerClient("%s:%d" % server.address)
+    client = tritonclient.http.InferenceServerClient(server.authority)
     yield client
     client.close()
 
@@ -237,7 +259,13 @@ def test_tritons_client_infers_with_json(triton):
 
 @pytest.mark.parametrize(
     "name, dtype",
-    [("int64", np.int64), ("uint8", np.uint8), ("bool", np.bool_), ("fp64", np.float64), ("fp32", np.float32)],
+    [
+        ("int64", np.int64),
+        ("uint8", np.uint8),
+        ("bool", np.bool_),
+        ("fp64", np.float64),
+        ("fp32", np.float32),
+    ],
 )
 def test_tritons_client_gets_each_type_back(triton, name, dtype):
     array = np.array([[0, 1], [1, 0]], dtype)

@@ -89,7 +89,9 @@ def test_a_body_in_chunks_is_read_too(server):
         yield b'{"instances"'
         yield b": [1.0, 2.0]}"
 
-    assert server.post("/v1/models/half_plus_two:predict", pieces()).json() == {"predictions": [2.5, 3.0]}
+    assert server.post("/v1/models/half_plus_two:predict", pieces()).json() == {
+        "predictions": [2.5, 3.0]
+    }
 
 
 def test_the_text_of_an_answer_is_laid_out_as_upstream_does(server):
@@ -106,7 +108,9 @@ def test_the_text_of_an_answer_is_laid_out_as_upstream_does(server):
 FLOATS = [0.1, -0.0, 1e-45, 3.4028235e38, 16777216.0, 9007199254740993.5, 1 / 3]
 
 
-@pytest.mark.parametrize("model, dtype", [("identity_fp32", np.float32), ("identity_fp64", np.float64)])
+@pytest.mark.parametrize(
+    "model, dtype", [("identity_fp32", np.float32), ("identity_fp64", np.float64)]
+)
 def test_floats_come_back_to_the_bit(server, model, dtype):
     x = np.array([FLOATS, FLOATS[::-1]], dtype).T
     assert same_bits(server.predict(model, {"inputs": x.tolist()}).json()["outputs"], x)
@@ -122,7 +126,9 @@ def test_nan_and_infinities_are_read_and_written(server):
 
 INTEGERS = [
     (name, bits, name.startswith("int"))
-    for name, bits in [(f"{kind}{bits}", bits) for kind in ("int", "uint") for bits in (8, 16, 32, 64)]
+    for name, bits in [
+        (f"{kind}{bits}", bits) for kind in ("int", "uint") for bits in (8, 16, 32, 64)
+    ]
 ]
 
 
@@ -163,7 +169,11 @@ def test_what_stands_behind_the_document_is_ignored(server):
 
 
 def test_a_shape_that_the_model_does_not_take_is_refused(server):
-    for body in ({"instances": [[1, 2, 3]]}, {"inputs": [1, 2, 3, 4]}, {"inputs": [[[1, 2, 3, 4]]]}):
+    for body in (
+        {"instances": [[1, 2, 3]]},
+        {"inputs": [1, 2, 3, 4]},
+        {"inputs": [[[1, 2, 3, 4]]]},
+    ):
         answer = server.predict("mlp", body)
         assert answer.status_code == 400
         assert "x" in answer.json()["error"] and "4" in answer.json()["error"]
@@ -204,9 +214,16 @@ def test_status_tells_the_state_of_each_version(server):
 
 
 def test_metadata_tells_the_one_signature(server):
-    for path in ("/v1/models/two_in_two_out/metadata", "/v1/models/two_in_two_out/versions/1/metadata"):
+    for path in (
+        "/v1/models/two_in_two_out/metadata",
+        "/v1/models/two_in_two_out/versions/1/metadata",
+    ):
         answer = server.get(path).json()
-        assert answer["model_spec"] == {"name": "two_in_two_out", "signature_name": "", "version": "1"}
+        assert answer["model_spec"] == {
+            "name": "two_in_two_out",
+            "signature_name": "",
+            "version": "1",
+        }
         signature = answer["metadata"]["signature_def"]["signature_def"]["serving_default"]
         assert sorted(signature["inputs"]) == ["a", "b"]
         assert sorted(signature["outputs"]) == ["difference", "sum"]

@@ -1,4 +1,4 @@
-#include "wire/http1_feed.h"
+#include "wire/test_http1_feed.h"
 
 #include "base/alloc.h"
 
