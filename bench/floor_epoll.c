@@ -1,9 +1,10 @@
 /* The floor under an HTTP server's cost: epoll, one read and one write a request.
  *
- *   bench-floor-epoll PORT ANSWER BODY_BYTES
+ *   bench-floor-epoll PORT ANSWER BODY_BYTES [BUSY_NS]
  *
  * Listens on 127.0.0.1:PORT. A request is a head, which ends at an empty line, and then
- * BODY_BYTES bytes; each is answered with the bytes of the file ANSWER as they stand.
+ * BODY_BYTES bytes; each is answered with the bytes of the file ANSWER as they stand, after
+ * BUSY_NS nanoseconds of doing nothing useful, where a model would run.
  * Nothing is parsed beyond that, nothing is checked, no time is kept: whatever a server
  * costs above this, it pays for being one.
  */
@@ -17,6 +18,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #define CONNECTIONS_MAX 20000
@@ -34,6 +36,7 @@ struct connection {
 struct floor {
     int epoll, listener;
     size_t body_bytes, answer_len;
+    int64_t busy_ns;
     char answer[ANSWER_MAX];
     char read[READ_MAX];
     struct connection connections[CONNECTIONS_MAX];
@@ -64,6 +67,21 @@ static const char *after_head(struct connection *c, const char *at, const char *
     return NULL;
 }
 
+static int64_t now_ns(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+static void busy(int64_t ns)
+{
+    if (ns == 0)
+        return;
+    for (int64_t end = now_ns() + ns; now_ns() < end;)
+        continue;
+}
+
 static void serve(struct floor *f, int fd)
 {
     struct connection *c = &f->connections[fd];
@@ -89,6 +107,7 @@ static void serve(struct floor *f, int fd)
         if (c->body_left)
             return;
         c->in_body = false;
+        busy(f->busy_ns);
         if (write(fd, f->answer, f->answer_len) != (ssize_t)f->answer_len) {
             close(fd);
             return;
@@ -144,12 +163,13 @@ int main(int argc, char **argv)
 {
     static struct floor f;
     struct epoll_event events[EVENTS_MAX];
-    if (argc != 4) {
-        fprintf(stderr, "usage: bench-floor-epoll PORT ANSWER BODY_BYTES\n");
+    if (argc != 4 && argc != 5) {
+        fprintf(stderr, "usage: bench-floor-epoll PORT ANSWER BODY_BYTES [BUSY_NS]\n");
         return 2;
     }
     answer_read(&f, argv[2]);
     f.body_bytes = strtoul(argv[3], NULL, 10);
+    f.busy_ns = argc == 5 ? strtol(argv[4], NULL, 10) : 0;
     start(&f, (uint16_t)strtoul(argv[1], NULL, 10));
     for (;;) {
         int n = epoll_wait(f.epoll, events, EVENTS_MAX, -1);

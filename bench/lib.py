@@ -250,8 +250,9 @@ class Bench:
             "--log-level", "warn", *options,
         ]  # fmt: skip
 
-    def floor_argv(self, port, answer, body_bytes):
-        return [self.tool("bench-floor-epoll"), port, self.file("answer", answer), body_bytes]
+    def floor_argv(self, port, answer, body_bytes, busy_ns=0):
+        file = self.file("answer", answer)
+        return [self.tool("bench-floor-epoll"), port, file, body_bytes, busy_ns]
 
     def nginx_argv(self, port, body, worker=True):
         prefix = self.folder / f"nginx-{port}"
@@ -288,9 +289,9 @@ http {{
         port = free_port()
         return Server("weir", self.weir_argv(port, models, *options), port, self._log(), core)
 
-    def floor(self, answer, body_bytes=0):
+    def floor(self, answer, body_bytes=0, busy_ns=0):
         port = free_port()
-        argv = self.floor_argv(port, answer, body_bytes)
+        argv = self.floor_argv(port, answer, body_bytes, busy_ns)
         return Server("floor", argv, port, self._log(), self.server_core)
 
     def nginx(self, body):

@@ -179,7 +179,8 @@ static int32_t inputs_wrap(struct run *run)
             code = strings_in(run, tensor, &run->inputs_ort[i]);
         else
             code = run_status(run, run->engine->api->CreateTensorWithDataAsOrtValue(
-                                       run->engine->memory, tensor->data ? tensor->data : (void *)(uintptr_t)nothing,
+                                       run->engine->memory,
+                                       tensor->data ? tensor->data : (void *)(uintptr_t)nothing,
                                        tensor->bytes, tensor->shape, (size_t)tensor->rank,
                                        ports->extra[i].element, &run->inputs_ort[i]));
         if (code)

@@ -1,6 +1,6 @@
 #include "base/alloc.h"
-#include "base/span.h"
 #include "base/lookup.h"
+#include "base/span.h"
 #include "cmd/command.h"
 
 #include <stdio.h>

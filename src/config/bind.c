@@ -222,7 +222,8 @@ static void bind_texts(struct binder *b, const struct config_key *key, void *fie
     struct diag diag = {0};
     struct config_texts texts = {0};
     if (node->kind != YAML_LIST && node->kind != YAML_NULL) {
-        ignore(config_value_refuse(key, ERR_TYPE, kind_text(node->kind), &diag)); /* reported next */
+        /* Only fills `diag`, which is reported next. */
+        ignore(config_value_refuse(key, ERR_TYPE, kind_text(node->kind), &diag));
         report_value(b, node, &diag);
         return;
     }

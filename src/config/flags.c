@@ -135,6 +135,7 @@ static result twice(struct parser *p, const struct option *option)
 
 static result set_own(struct parser *p, const struct option *option, const char *text)
 {
+    ASSERT(p->own.origins);
     struct config_origin *origin = &p->own.origins[option->own_index];
     if (origin->kind == CONFIG_FROM_FLAG && option->key->type != CONFIG_TEXTS)
         return twice(p, option);

@@ -283,7 +283,7 @@ result yaml_parse(struct span text, const char *file, struct arena *arena,
         .flags = FYPCF_QUIET | FYPCF_COLLECT_DIAG | FYPCF_JSON_NONE | FYPCF_DEFAULT_VERSION_1_2,
         .diag = fy_diag,
     };
-    result r = fail(ERR_NO_MEMORY);
+    result r;
     struct fy_parser *parser = fy_parser_create(&options);
     if (parser && fy_parser_set_string(parser, (const char *)text.ptr, text.len) == 0)
         r = build(&b, parser, fy_diag, text);

@@ -128,7 +128,8 @@ static struct backend *backend_add(struct backends *backends, const char *folder
     char path[PATH_LEN_MAX], short_name[256];
     if (backends->count == BACKENDS_MAX || name.len >= sizeof(short_name))
         return NULL;
-    memcpy(short_name, name.ptr, name.len);
+    if (name.len)
+        memcpy(short_name, name.ptr, name.len);
     short_name[name.len] = '\0';
     if (!path_join(path, sizeof(path), folder, short_name, ".so"))
         return NULL;

@@ -214,6 +214,7 @@ static void window_fired(struct io_timer *timer)
 
 static void window_start(struct model_version *view, io_time at)
 {
+    ASSERT(view->loop);
     view->window.fired = window_fired;
     timer_start(view->loop->loop, &view->window, at);
 }
@@ -365,4 +366,3 @@ static void servable_finish(struct slot_task *task)
     else
         run_post(run);
 }
-

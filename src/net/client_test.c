@@ -18,6 +18,7 @@ struct answer_case {
     uint64_t bytes_max; /* 0: plenty */
     size_t sends;       /* bytes of the request's body */
     enum err or_code;   /* will do as well */
+    bool either;        /* keep-alive or not: what spoils it may come later */
 };
 
 static const struct answer_case cases[] = {
@@ -36,7 +37,7 @@ static const struct answer_case cases[] = {
      "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n", true, ERR_NONE, 200, "",
      false},
     {"more than was asked for", "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\nHTTP/1.1 200 OK\r\n",
-     false, ERR_NONE, 200, "", false},
+     false, ERR_NONE, 200, "", false, .either = true},
     {"a short body", "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nab", true, ERR_CLOSED},
     {"a short head", "HTTP/1.1 200 OK\r\nContent-", true, ERR_CLOSED},
     {"nothing", "", true, ERR_CLOSED},
@@ -99,7 +100,8 @@ static void peer_read(void *arg, struct stream *stream, result r, struct span by
     if (!talk->peer || failed(r) || !bytes.len)
         return;
     for (size_t i = 0; i < bytes.len && talk->seen < 4; i++)
-        talk->seen = bytes.ptr[i] == "\r\n\r\n"[talk->seen] ? talk->seen + 1 : bytes.ptr[i] == '\r';
+        talk->seen = bytes.ptr[i] == (uint8_t) "\r\n\r\n"[talk->seen] ? talk->seen + 1
+                                                                      : bytes.ptr[i] == '\r';
     if (talk->seen == 4)
         stream_write(stream, &talk->says, 1, peer_wrote, talk);
     else
@@ -137,7 +139,7 @@ static void check(struct talk *talk, result r, const struct client_response *res
     else if (response && (response->status != with->status || !span_is(response->body, with->body)))
         fx_fail(talk->fx, "%s: got %d, \"%.*s\"", with->name, response->status,
                 SPAN_FMT(response->body));
-    else if (response && response->keep_alive != with->keep_alive)
+    else if (response && response->keep_alive != with->keep_alive && !with->either)
         fx_fail(talk->fx, "%s: keep-alive is %d", with->name, response->keep_alive);
 }
 

@@ -6,7 +6,7 @@
 
 /* Offered to the kernel at a time, so that body_timeout is about progress and one large
  * answer does not keep a loop to itself. */
-#define WRITE_SLICE ((size_t)256 << 10)
+#define WRITE_SLICE ((size_t)64 << 10)
 
 /* ---- bytes on their way out ---- */
 

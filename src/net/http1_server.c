@@ -214,9 +214,7 @@ static void on_read(void *arg, struct stream *stream, result r, struct span byte
     struct conn *conn = arg;
     bool bypass = conn->bypass;
     conn->reading = conn->bypass = false;
-    if (conn->state == CONN_CLOSED)
-        bytes = SPAN_NONE;
-    else if (is(r, ERR_CANCELLED))
+    if (conn->state == CONN_CLOSED || is(r, ERR_CANCELLED))
         ; /* by ourselves: see deadline_passed and conn_answered */
     else if (failed(r))
         conn_lost(conn, (enum err)r.code, STREAM_CLOSE);
@@ -356,7 +354,7 @@ static bool head_step(struct conn *conn)
             refuse_framed(conn, &out);
             return true;
         }
-        /* fall through */
+        __attribute__((fallthrough));
     default:
         refuse(conn, out.status, out.reason);
         return true;

@@ -2,6 +2,7 @@
 
 #include "base/alloc.h"
 #include "net/server_private.h"
+#include "obs/log.h"
 
 #include <stdio.h>
 
@@ -140,6 +141,9 @@ static void accepted(void *arg, struct listener *listener, struct io_detached de
 {
     struct server *server = arg;
     if (!quota_take(&server->connections, 1)) {
+        log_event(server->log, EVENT_CONNECTION_REFUSED,
+                  LOG_FIELDS(log_str("server", server->name)),
+                  "a connection was closed: connections_max is reached");
         detached_close(server->process, detached);
         return;
     }

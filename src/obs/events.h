@@ -8,7 +8,6 @@
 enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARN, LOG_ERROR, LOG_LEVELS };
 
 #define EVENT_TABLE(X) \
-    X(PROCESS_STARTING, INFO, "process_starting", "the process has read its configuration") \
     X(SERVER_LISTENING, INFO, "server_listening", "a listener accepts connections") \
     X(SERVER_READY, INFO, "server_ready", "the role answers; readiness is 200 from here on") \
     X(SERVER_DRAINING, INFO, "server_draining", "no new work is accepted; open work is finished") \
@@ -16,7 +15,6 @@ enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARN, LOG_ERROR, LOG_LEVELS };
     X(SERVER_FAILED, ERROR, "server_failed", "the process cannot start or go on") \
     X(SIGNAL_RECEIVED, INFO, "signal_received", "a signal came from outside") \
     X(ADMIN_OFF, WARN, "admin_off", "there is no place for the admin listener's socket") \
-    X(CONFIG_INVALID, ERROR, "config_invalid", "the configuration has an error") \
     X(CONFIG_WARNING, WARN, "config_warning", "the configuration is odd, but valid") \
     X(CONFIG_RELOADED, INFO, "config_reloaded", "a changed configuration is in force") \
     X(CONFIG_REFUSED, ERROR, "config_refused", "a change failed; the old configuration stays") \
@@ -29,15 +27,13 @@ enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARN, LOG_ERROR, LOG_LEVELS };
     X(MODEL_LOAD_FAILED, ERROR, "model_load_failed", "a model version cannot be served") \
     X(MODEL_UNBATCHED, WARN, "model_unbatched", \
       "a model's answers depend on its batch, so it runs unbatched") \
-    X(MODEL_UNLOADED, INFO, "model_unloaded", "a model version was given up") \
     X(REQUEST, INFO, "request", "an exchange has ended: the access log") \
     X(REQUEST_FAILED, WARN, "request_failed", "an exchange failed on the server's side") \
     X(CONNECTION_REFUSED, WARN, "connection_refused", "a connection was closed for want of means") \
     X(LOG_DROPPED, WARN, "log_dropped", "log lines are missing before this one") \
     X(LOG_SUPPRESSED, WARN, "log_suppressed", "an event came too often to log each") \
     X(LOG_REOPENED, INFO, "log_reopened", "the log file was opened anew") \
-    X(LOG_REOPEN_FAILED, ERROR, "log_reopen_failed", "the log file cannot be opened anew") \
-    X(INTERNAL_ERROR, ERROR, "internal_error", "a defect in Weir was met and survived")
+    X(LOG_REOPEN_FAILED, ERROR, "log_reopen_failed", "the log file cannot be opened anew")
 
 enum event {
 #define X(name, level, text, meaning) EVENT_##name,

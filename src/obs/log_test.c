@@ -165,8 +165,8 @@ static void how_many_lines_are_missing_is_told_once_writing_works_again(void **s
     assert_int_equal(unlink(f->path), 0);
     log_reopen(log);
     for (int i = 0; i < 2; i++)
-        log_event(log, EVENT_MODEL_UNLOADED, LOG_NO_FIELDS, "kept");
-    assert_int_equal(count_lines(f, f->path, EVENT_MODEL_UNLOADED, NULL, NULL), 2);
+        log_event(log, EVENT_SERVER_STOPPED, LOG_NO_FIELDS, "kept");
+    assert_int_equal(count_lines(f, f->path, EVENT_SERVER_STOPPED, NULL, NULL), 2);
     assert_int_equal(count_lines(f, f->path, EVENT_LOG_DROPPED, "lines", &missing), 1);
     log_stats(log, &stats);
     assert_int_equal(missing, 3);

@@ -32,7 +32,7 @@ static void the_process_shows_itself(void **state)
     assert_false(failed(metrics_new(process, &options, &metrics, NULL)));
     assert_false(failed(process_metrics_new(metrics, process, log, "1.2.3", &shown, NULL)));
     assert_true(is(process_metrics_new(metrics, process, log, "1.2.3", &shown, NULL), ERR_EXISTS));
-    log_event(log, EVENT_CONFIG_INVALID, LOG_NO_FIELDS, "refused by the disk");
+    log_event(log, EVENT_CONFIG_REFUSED, LOG_NO_FIELDS, "refused by the disk");
     assert_false(failed(metrics_write(metrics, &text)));
     assert_true(value_of(&text, "weir_build_info{version=\"1.2.3\"}") == 1);
     assert_true(value_of(&text, "process_resident_memory_bytes") > 0);

@@ -128,8 +128,8 @@ static void begin_drain(struct run *run, io_time lame_duck)
 static void on_stop(void *arg, int signal_number)
 {
     struct run *run = arg;
-    log_event(run->log, EVENT_SIGNAL_RECEIVED, LOG_FIELDS(log_int("signal", signal_number)),
-              "%s", signal_number == SIGTERM ? "SIGTERM" : "SIGINT");
+    log_event(run->log, EVENT_SIGNAL_RECEIVED, LOG_FIELDS(log_int("signal", signal_number)), "%s",
+              signal_number == SIGTERM ? "SIGTERM" : "SIGINT");
     if (run->phase <= RUN_READY) {
         begin_drain(run, signal_number == SIGTERM ? config_of_run(run)->lame_duck : 0);
         return;

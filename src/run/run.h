@@ -23,7 +23,7 @@ struct run;
 
 /* A role, as run sees it. */
 struct run_role {
-    const char *name; /* "serve": the command */
+    const char *name;                           /* "serve": the command */
     const struct config_module *const *modules; /* its own, beside run's */
     size_t modules_len;
     /* Boot: makes the role's state and its routes. Says why in `diag` on failure. */
@@ -42,7 +42,7 @@ struct run_role {
 struct run_options {
     struct process *process;
     const struct run_role *role;
-    const char *config_path; /* NULL: no file */
+    const char *config_path;               /* NULL: no file */
     const struct config_setting *settings; /* flags */
     size_t settings_len;
 };

@@ -133,8 +133,7 @@ struct caller {
     struct io_post post;
 };
 
-static const struct io_address address = {
-    .family = IO_INET, .port = 8080, .ip = {127, 0, 0, 1}};
+static const struct io_address address = {.family = IO_INET, .port = 8080, .ip = {127, 0, 0, 1}};
 
 static void got(void *arg, struct client *client, result r, const struct client_response *response)
 {
@@ -273,15 +272,13 @@ static int setup(void **state)
 
 static void readiness_comes_with_the_load_and_liveness_before(void **state)
 {
-    struct life life = LIFE({.at = 50 * IO_MS, .get = "/readyz", .status = 503},
-                            {.at = 51 * IO_MS, .get = "/livez", .status = 200, .has = "ok"},
-                            {.at = 52 * IO_MS, .get = "/hello", .status = 200, .has = "hello"},
-                            {.at = 300 * IO_MS, .get = "/readyz", .status = 200, .has = "ok"},
-                            {.at = 301 * IO_MS,
-                             .get = "/healthz?verbose",
-                             .status = 200,
-                             .has = "[+]loops ok"},
-                            {.at = 400 * IO_MS, .signal = SIGTERM});
+    struct life life =
+        LIFE({.at = 50 * IO_MS, .get = "/readyz", .status = 503},
+             {.at = 51 * IO_MS, .get = "/livez", .status = 200, .has = "ok"},
+             {.at = 52 * IO_MS, .get = "/hello", .status = 200, .has = "hello"},
+             {.at = 300 * IO_MS, .get = "/readyz", .status = 200, .has = "ok"},
+             {.at = 301 * IO_MS, .get = "/healthz?verbose", .status = 200, .has = "[+]loops ok"},
+             {.at = 400 * IO_MS, .signal = SIGTERM});
     expect(&life, EX_OK, "READY=1\nSTATUS=ready\n|STOPPING=1");
 }
 
@@ -321,9 +318,9 @@ static void work_that_does_not_end_is_cut_at_the_drains_limit(void **state)
 
 static void a_second_signal_ends_at_once(void **state)
 {
-    struct life life = LIFE({.at = 200 * IO_MS, .get = "/slow", .status = 0},
-                            {.at = 300 * IO_MS, .signal = SIGTERM},
-                            {.at = 400 * IO_MS, .signal = SIGINT});
+    struct life life =
+        LIFE({.at = 200 * IO_MS, .get = "/slow", .status = 0},
+             {.at = 300 * IO_MS, .signal = SIGTERM}, {.at = 400 * IO_MS, .signal = SIGINT});
     life.cut = true;
     plan.answer_takes = 5 * IO_SEC;
     expect(&life, RUN_EXIT_CUT, NULL);
@@ -392,8 +389,7 @@ int main(void)
         cmocka_unit_test_setup(a_second_signal_ends_at_once, setup),
         cmocka_unit_test_setup(a_lame_duck_answers_but_is_not_ready, setup),
         cmocka_unit_test_setup(a_reload_that_fails_changes_nothing_and_the_next_is_taken, setup),
-        cmocka_unit_test_setup(a_configuration_that_is_wrong_is_told_before_anything_starts,
-                               setup),
+        cmocka_unit_test_setup(a_configuration_that_is_wrong_is_told_before_anything_starts, setup),
         cmocka_unit_test_setup(metrics_are_shown, setup),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -35,9 +35,9 @@ struct infer {
     const struct weir_model_info *info;
     void *message; /* the protocol's own state, in the arena */
     struct span body;
-    struct tensor_plan *plans;  /* per input; scan's */
+    struct tensor_plan *plans;   /* per input; scan's */
     struct tensor_space *spaces; /* per input */
-    struct weir_tensor *inputs; /* per input */
+    struct weir_tensor *inputs;  /* per input */
     struct model_request request;
     struct io_work work;
     struct text out;

@@ -186,17 +186,17 @@ static void model_unknown(struct exchange *x, const struct oip_path *p)
         snprintf(text, sizeof(text), "Request for unknown model: '%.*s' is not found",
                  SPAN_FMT(name));
     else
-        snprintf(text, sizeof(text),
-                 "Request for unknown model: '%.*s' version %lld is not found", SPAN_FMT(name),
-                 (long long)p->version);
+        snprintf(text, sizeof(text), "Request for unknown model: '%.*s' version %lld is not found",
+                 SPAN_FMT(name), (long long)p->version);
     refuse(x, ERR_NOT_FOUND, text);
 }
 
 static void model_not_ready(struct exchange *x, const struct model_version *version)
 {
     char text[1024];
-    snprintf(text, sizeof(text), "Request for unknown model: '%s' version %lld is not at ready "
-                                 "state: %s",
+    snprintf(text, sizeof(text),
+             "Request for unknown model: '%s' version %lld is not at ready "
+             "state: %s",
              version_model(version), (long long)version_number(version),
              version_error(version) == ERR_NONE ? "it is loading" : version_error_text(version));
     refuse(x, ERR_UNAVAILABLE, text);
@@ -250,8 +250,8 @@ void oip_start(struct exchange *x, void *arg)
         return;
     }
     enum http_method method = exchange_method(x);
-    bool fits = p.call == OIP_INFER ? method == METHOD_POST
-                                    : method == METHOD_GET || method == METHOD_HEAD;
+    bool fits =
+        p.call == OIP_INFER ? method == METHOD_POST : method == METHOD_GET || method == METHOD_HEAD;
     if (!fits) {
         exchange_add_header(x, "Allow", p.call == OIP_INFER ? SPAN("POST") : SPAN("GET"));
         answer_error(x, ERR_ARGUMENT, 405, "the call takes another method; see Allow", oip_error);

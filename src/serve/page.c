@@ -243,8 +243,8 @@ void page_start(struct exchange *x, void *arg)
         html_page(&out, serve, loop);
     else
         plain_page(&out, serve, loop);
-    const char *copy = failed(text_result(&out)) ? NULL
-                                                 : arena_copy(exchange_arena(x), text_span(&out));
+    const char *copy =
+        failed(text_result(&out)) ? NULL : arena_copy(exchange_arena(x), text_span(&out));
     size_t len = out.len;
     text_release(&out);
     if (copy)

@@ -136,8 +136,7 @@ static void civil_of_days(int64_t days, int *ret_year, unsigned *ret_month, unsi
     unsigned day_of_era = (unsigned)(days - era * 146097);
     unsigned year_of_era =
         (day_of_era - day_of_era / 1460 + day_of_era / 36524 - day_of_era / 146096) / 365;
-    unsigned day_of_year =
-        day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    unsigned day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     unsigned month = (5 * day_of_year + 2) / 153;
     *ret_day = day_of_year - (153 * month + 2) / 5 + 1;
     *ret_month = month < 10 ? month + 3 : month - 9;

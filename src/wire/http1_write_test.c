@@ -1,5 +1,5 @@
-#include "wire/test_http1_feed.h"
 #include "wire/http1_write.h"
+#include "wire/test_http1_feed.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -182,6 +182,7 @@ static void requests_in_both_forms_are_read(void **state)
         {float_port, 1, "{\"instances\":[{\"x\":[1,2]},{\"x\":[3,4]}]}", true, "[2,2] 1 2 3 4",
          NULL},
         {float_port, 1, "{\"instances\":[{\"x\":1},{\"x\":2}]}", true, "[2] 1 2", NULL},
+        {float_port, 1, "{\"instances\": [ {\"x\": 1} , \n {\"x\": 2} ] }", true, "[2] 1 2", NULL},
         {float_port, 1, "{\"instances\":[NaN,Infinity,-Inf]}", true, "[3] nan inf -inf", NULL},
         {float_port, 1, "{\"instances\":[[]]}", true, "[1,0]", NULL},
         {float_port, 1, "{\"inputs\":[[1],[2]]}", false, "[2,1] 1 2", NULL},

@@ -1,11 +1,14 @@
 """Start, readiness, signals, reload, drain and end of a process."""
 
 import fcntl
+import json
 import os
+import shlex
 import shutil
 import signal
 import socket
 import stat
+import subprocess
 import threading
 import time
 
@@ -29,7 +32,7 @@ class Asking(threading.Thread):
     def __init__(self, server, delay_ms):
         super().__init__()
         self.raw, self.answer = server.connect(), None
-        body = running.json.dumps(late(delay_ms)).encode()
+        body = json.dumps(late(delay_ms)).encode()
         self.raw.request("POST", "/v1/models/echo:predict", body)
         running.wait_until(
             lambda: server.metric('weir_http_requests_in_flight{server="http"}') == 2, "the request"
@@ -70,7 +73,10 @@ def test_health_answers_ok_and_tells_its_checks_when_asked(server):
         answer = server.get(path)
         assert (answer.status_code, answer.text) == (200, "ok")
     answer = server.get("/healthz?verbose").text.splitlines()
-    assert answer == ["[+]loops ok", "[+]lifecycle ok", "healthz check passed"]
+    count = len(list(running.MODELS.glob("*.onnx")))
+    # Two of them are bad.
+    models = f"[+]models ok: {count - 2} of {count} available"
+    assert answer == ["[+]loops ok", "[+]lifecycle ok", models, "healthz check passed"]
     assert server.get("/livez?verbose").text.splitlines() == ["[+]loops ok", "livez check passed"]
     assert server.get("/readyz?verbose=false").text == "ok"
 
@@ -172,7 +178,7 @@ def test_idle_connections_do_not_delay_the_end(weir, timed):
 
 def test_hup_takes_over_limits_and_log_level(weir):
     server = weir.serve(HALF, config="server: {body_bytes_max: 1MiB}\n")
-    body = running.json.dumps(ROW).ljust(5000)
+    body = json.dumps(ROW).ljust(5000)
     assert server.post("/v1/models/half_plus_two:predict", body).status_code == 200
     server.configure("server: {body_bytes_max: 1KiB}\n")
     server.kill(signal.SIGHUP)
@@ -208,7 +214,7 @@ def test_hup_with_a_broken_file_keeps_what_was(weir):
     refused = len(server.events("config_refused"))
     server.kill(signal.SIGHUP)
     assert "weir.yaml" in server.event("config_refused", refused + 1)["message"]
-    body = running.json.dumps(ROW).ljust(5000)
+    body = json.dumps(ROW).ljust(5000)
     assert server.post("/v1/models/half_plus_two:predict", body).status_code == 413
     assert server.predict("half_plus_two", ROW).status_code == 200
     assert not server.events("config_reloaded")
@@ -511,12 +517,9 @@ def test_an_address_that_is_not_this_machines_is_refused_plainly():
 
 
 def test_the_page_for_people_has_a_line_that_works(server):
-    import shlex
-    import subprocess
-
     text = server.get("/", headers={"Accept": "text/plain"}).text
     line = next(one for one in text.splitlines() if "curl" in one and "two_in_two_out" in one)
     done = subprocess.run([*shlex.split(line), "-sS"], capture_output=True, text=True)
-    assert done.returncode == 0 and "sum" in running.json.loads(done.stdout)["outputs"]
+    assert done.returncode == 0 and "sum" in json.loads(done.stdout)["outputs"]
     html = server.get("/", headers={"Accept": "text/html"})
     assert html.headers["content-type"].startswith("text/html") and "two_in_two_out" in html.text
