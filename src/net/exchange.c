@@ -200,7 +200,7 @@ static void answer_no_route(struct exchange *x, const struct route_found *found)
     exchange_respond(x, 405, "text/plain", SPAN("405 method not allowed\n"));
 }
 
-static bool admit(struct exchange *x)
+static bool admit(struct exchange *x, bool always)
 {
     struct server *server = x->sl->server;
     int64_t length = x->head.content_length;
@@ -208,11 +208,12 @@ static bool admit(struct exchange *x)
         exchange_fail(x, ERR_TOO_LARGE, "the body is larger than body_bytes_max");
         return false;
     }
-    if (!quota_take(&server->requests, 1)) {
+    x->counted = !always;
+    if (x->counted && !quota_take(&server->requests, 1)) {
+        x->counted = false;
         exchange_fail(x, ERR_EXHAUSTED, "requests_max is reached");
         return false;
     }
-    x->counted = true;
     uint64_t wanted = length < 0 ? BODY_BLOCK : (uint64_t)length;
     if (wanted && !quota_take(&server->request_bytes, wanted)) {
         exchange_fail(x, ERR_EXHAUSTED, "request_bytes_max is reached");
@@ -230,7 +231,7 @@ void exchange_start(struct exchange *x, const struct request_head *head)
     take_request_id(x);
     struct route_found found = route_find(server, head->method, head->path);
     x->route_index = found.index;
-    if (!admit(x))
+    if (!admit(x, found.route && found.route->always))
         return;
     if (found.route)
         found.route->start(x, found.table->arg);

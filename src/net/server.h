@@ -57,6 +57,7 @@ struct route {
     const char *pattern;
     const char *name; /* in metrics and logs: one of few */
     void (*start)(struct exchange *x, void *arg);
+    bool always; /* admitted beyond requests_max: what watches the server */
 };
 #define ROUTE_METHOD(m) (1u << (m))
 #define ROUTE_ANY (~0u)

@@ -164,10 +164,10 @@ static void metrics_route(struct exchange *x, void *arg)
 }
 
 const struct route health_routes[] = {
-    {ROUTE_METHOD(METHOD_GET), ROUTE_EXACT, "/livez", "livez", livez},
-    {ROUTE_METHOD(METHOD_GET), ROUTE_EXACT, "/readyz", "readyz", readyz},
-    {ROUTE_METHOD(METHOD_GET), ROUTE_EXACT, "/healthz", "healthz", healthz},
-    {ROUTE_METHOD(METHOD_GET), ROUTE_EXACT, "/metrics", "metrics", metrics_route},
+    {ROUTE_METHOD(METHOD_GET), ROUTE_EXACT, "/livez", "livez", livez, true},
+    {ROUTE_METHOD(METHOD_GET), ROUTE_EXACT, "/readyz", "readyz", readyz, true},
+    {ROUTE_METHOD(METHOD_GET), ROUTE_EXACT, "/healthz", "healthz", healthz, true},
+    {ROUTE_METHOD(METHOD_GET), ROUTE_EXACT, "/metrics", "metrics", metrics_route, true},
 };
 const size_t health_routes_len = ARRAY_LEN(health_routes);
 
