@@ -35,7 +35,7 @@ class Asking(threading.Thread):
         body = json.dumps(late(delay_ms)).encode()
         self.raw.request("POST", "/v1/models/echo:predict", body)
         running.wait_until(
-            lambda: server.metric('weir_http_requests_in_flight{server="http"}') == 2, "the request"
+            lambda: server.metric('weir_http_requests_in_flight{server="http"}') == 1, "the request"
         )
         self.start()
 
