@@ -39,7 +39,8 @@ def _against_yyjson(bench):
 
 def _bodies():
     source = random.Random(1)
-    floats = (struct.unpack("f", struct.pack("f", source.uniform(-1, 1)))[0] for _ in range(ELEMENTS))
+    exact = (source.uniform(-1, 1) for _ in range(ELEMENTS))
+    floats = (struct.unpack("f", struct.pack("f", value))[0] for value in exact)
     texts = [f"{value:.9g}" for value in floats]
     flat = ",".join(texts)
     rows = ",".join(f"[{a},{b}]" for a, b in zip(texts[::2], texts[1::2]))

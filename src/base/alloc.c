@@ -14,6 +14,14 @@ static struct {
     atomic_uint_fast64_t attempts, fails_at;
 } hook;
 
+/* Read by jemalloc, where the program is linked with it. Pages go back to the kernel by a
+ * thread of its own: taking 30 MB away lasts 1 to 4 ms, for which a loop that frees the
+ * text of an answer would stand still. Blocks of 8 MB and more would have an arena whose
+ * pages the freeing thread returns at once in spite of that; so there is none. */
+extern const char *const malloc_conf;
+__attribute__((visibility("default"))) const char *const malloc_conf =
+    "background_thread:true,max_background_threads:1,oversize_threshold:0";
+
 static NOINLINE bool hook_refuses(void)
 {
     uint64_t attempt = atomic_fetch_add_explicit(&hook.attempts, 1, memory_order_relaxed) + 1;

@@ -366,8 +366,36 @@ static inline bool decimal_easy(const struct decimal *d, double *ret_value)
 }
 
 /* NULL when no number is there. One that rounds to infinity gives infinity. */
+/* A whole number of one to three digits with more bytes behind it, as tensors of counts and
+ * pixels are full of. Returns where it ends, or NULL for any other text. */
+static inline const uint8_t *short_whole(struct span text, unsigned *ret_value)
+{
+    const uint8_t *p = text.ptr;
+    if (text.len < 4 || !is_digit(*p))
+        return NULL;
+    unsigned value = (unsigned)(*p++ - '0');
+    if (is_digit(*p)) {
+        if (value == 0)
+            return NULL;
+        value = value * 10 + (unsigned)(*p++ - '0');
+        if (is_digit(*p))
+            value = value * 10 + (unsigned)(*p++ - '0');
+    }
+    if (*p == ',' || *p == ']' || *p == ' ' || *p == '\n') {
+        *ret_value = value;
+        return p;
+    }
+    return NULL;
+}
+
 static inline const uint8_t *read_f64(struct span text, double *ret_value)
 {
+    unsigned whole;
+    const uint8_t *whole_end = short_whole(text, &whole);
+    if (whole_end) {
+        *ret_value = whole;
+        return whole_end;
+    }
     struct decimal d;
     const uint8_t *end = decimal_read(text, &d);
     double value;
@@ -386,6 +414,12 @@ static inline const uint8_t *read_f64(struct span text, double *ret_value)
 
 static inline const uint8_t *read_f32(struct span text, float *ret_value)
 {
+    unsigned whole;
+    const uint8_t *whole_end = short_whole(text, &whole);
+    if (whole_end) {
+        *ret_value = (float)whole;
+        return whole_end;
+    }
     struct decimal d;
     const uint8_t *end = decimal_read(text, &d);
     double wide;

@@ -385,6 +385,78 @@ static void a_slow_reader_holds_the_writer_back_and_gets_everything(void **state
     transfer(true, IO_INET);
 }
 
+/* I7: one that could be read without end, and what else goes on meanwhile. */
+struct flood {
+    struct fx *fx;
+    uint64_t turn;
+    size_t in_turn, most, received;
+    bool timer_fired, other_read;
+    struct io_timer timer;
+};
+
+static void flood_read(void *arg, struct stream *stream, result r, struct span bytes)
+{
+    struct flood *f = arg;
+    uint64_t turn = loop_turns(stream_loop(stream));
+    f->in_turn = (turn == f->turn ? f->in_turn : 0) + bytes.len;
+    f->turn = turn;
+    f->most = MAX(f->most, f->in_turn);
+    f->received += bytes.len;
+    if (f->timer_fired && f->other_read && f->received >= 4 * BIG)
+        fx_stop(f->fx);
+    else if (is(r, ERR_NONE) && bytes.len > 0)
+        stream_read(stream, into(big, BIG), flood_read, f);
+}
+
+static void flood_write(void *arg, struct stream *stream, result r)
+{
+    struct flood *f = arg;
+    struct span part = span_of(big, BIG);
+    if (is(r, ERR_NONE))
+        stream_write(stream, &part, 1, flood_write, f);
+}
+
+static void flood_other_read(void *arg, struct stream *stream, result r, struct span bytes)
+{
+    struct flood *f = arg;
+    f->other_read = is(r, ERR_NONE) && span_is(bytes, "other");
+}
+
+static void flood_timer(struct io_timer *timer)
+{
+    struct flood *f = CONTAINER_OF(timer, struct flood, timer);
+    struct span part = SPAN("other");
+    f->timer_fired = true;
+    stream_write(f->fx->server, &part, 1, fx_on_write, f->fx);
+}
+
+static void go_flood(struct fx *fx)
+{
+    struct flood *f = fx->arg;
+    stream_read(fx->server, into(big, BIG), flood_read, f);
+    stream_read(fx->client, fx_scratch(), flood_other_read, f);
+    flood_write(f, fx->client, OK);
+    timer_start(fx->loop, &f->timer, loop_now(fx->loop) + IO_MS);
+}
+
+static void a_stream_with_bytes_without_end_leaves_the_loop_to_others(void **state)
+{
+    enum io_family families[] = {IO_INET, IO_UNIX};
+    for (size_t i = 0; i < ARRAY_LEN(families); i++) {
+        struct fx fx;
+        struct flood f = {.fx = &fx, .timer.fired = flood_timer};
+        big = mem_zalloc(1, BIG);
+        fx_init(&fx, 1);
+        fx.arg = &f;
+        fx_pair(&fx, families[i], go_flood);
+        fx_run(&fx);
+        assert_in_range(f.most, 1, STREAM_TURN_BYTES);
+        assert_true(f.received >= 4 * BIG);
+        fx_release(&fx);
+        mem_free(big);
+    }
+}
+
 static size_t taken;
 
 static void drained(void *arg, struct stream *stream, result r, struct span bytes)
@@ -402,8 +474,10 @@ static void go_full(struct fx *fx)
     struct span part = span_of(big, BIG);
     size_t n;
     taken = 0;
-    while ((n = stream_try_write(fx->client, &part, 1)) > 0)
+    while ((n = stream_try_write(fx->client, &part, 1)) > 0) {
+        assert_in_range(n, 1, STREAM_TURN_BYTES);
         taken += n;
+    }
     fx_note(fx, taken > 0 ? "some" : "none");
     struct span last = SPAN("last");
     taken += last.len;
@@ -516,6 +590,7 @@ const struct CMUnitTest stream_tests[] = {
     cmocka_unit_test(every_read_after_the_end_of_file_is_the_end_of_file),
     cmocka_unit_test(ten_megabytes_arrive_whole_and_in_order),
     cmocka_unit_test(a_slow_reader_holds_the_writer_back_and_gets_everything),
+    cmocka_unit_test(a_stream_with_bytes_without_end_leaves_the_loop_to_others),
     cmocka_unit_test(try_write_takes_what_there_is_room_for_and_write_waits),
     cmocka_unit_test(a_write_of_nothing_completes),
     cmocka_unit_test(writing_to_a_closed_peer_fails),

@@ -22,6 +22,9 @@
  *       before `process_run` (boot) or inside a work job.
  *   I6  Inside a completion anything may be called, also closing the object that
  *       completes.
+ *   I7  No stream keeps its loop to itself: in one turn at most STREAM_TURN_BYTES are
+ *       read from it, and a write is offered to the kernel in pieces. What is left
+ *       goes on in the next turn, after timers, posts and other streams had theirs.
  *
  * Memory named in a read or write belongs to the caller and must stay until the
  * completion. All times are `io_time`: nanoseconds, monotonic unless said.
@@ -202,6 +205,11 @@ typedef void (*stream_write_fn)(void *arg, struct stream *stream, result r);
 typedef void (*stream_close_fn)(void *arg);
 typedef void (*stream_connect_fn)(void *arg, struct stream *stream, result r);
 
+/* I7. The kernel copies some gigabytes a second, a few when it must find the pages first:
+ * this much takes 20 to 100 us, so a dozen large bodies at once hold a small request up
+ * by less than 1 ms, and the turns they need cost them little. */
+#define STREAM_TURN_BYTES ((size_t)128 << 10)
+
 /* Arms the one read a stream may have. Into `into` when it has room; with
  * `into.len` 0 into the loop's own scratch (64 kB), whose bytes are valid only
  * during the callback: so an idle connection holds no buffer. Arming again inside
@@ -209,8 +217,9 @@ typedef void (*stream_connect_fn)(void *arg, struct stream *stream, result r);
 void stream_read(struct stream *stream, struct span_mut into, stream_read_fn fn, void *arg);
 /* Disarms it: completes with ERR_CANCELLED. Nothing happens if none is armed. */
 void stream_read_cancel(struct stream *stream);
-/* Offers bytes to the kernel now and returns how many it took, 0 to all; errors
- * show at the next read or write. Not while a `stream_write` is pending. */
+/* Offers bytes to the kernel now, at most STREAM_TURN_BYTES of them (I7), and returns how
+ * many it took; errors show at the next read or write. Not while a `stream_write` is
+ * pending. */
 size_t stream_try_write(struct stream *stream, const struct span *parts, int count);
 /* Writes all parts (at most 16, copied; the bytes are not), then completes. One at
  * a time. */

@@ -143,6 +143,8 @@ struct stream {
     bool shutdown_wanted; /* as soon as the pending write is done */
     bool closing, gone;
     uint8_t part, part_count; /* of the write: the first with bytes left, and the end */
+    uint32_t turn_room;       /* what may still be read in the turn `read_turn` (I7) */
+    uint64_t read_turn;       /* of the loop's, when a read last completed with bytes */
     uint16_t read_end, read_code, write_code, connect_code; /* enum err */
     struct span_mut read_into;
     stream_read_fn read_fn;
@@ -158,7 +160,18 @@ static inline bool stream_wants(const struct stream *stream)
 {
     return stream->read_armed && !stream->read_done;
 }
-/* From the loop, with `stream_wants`: completes the read now. */
+/* Whether bytes were read in the loop's present turn. */
+static inline bool stream_read_now(const struct stream *stream)
+{
+    return stream->read_turn == atomic_load_explicit(&stream->loop->turns, memory_order_relaxed);
+}
+/* How much may be read in the present turn (I7). */
+static inline size_t stream_room(const struct stream *stream)
+{
+    return stream_read_now(stream) ? stream->turn_room : STREAM_TURN_BYTES;
+}
+/* From the loop, with `stream_wants`: completes the read now. `bytes` are not more than
+ * `stream_room`. */
 void stream_read_deliver(struct stream *stream, struct span bytes);
 /* From the loop: nothing will be read any more. ERR_NONE: end of file. */
 void stream_read_end(struct stream *stream, enum err code);

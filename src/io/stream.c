@@ -26,6 +26,8 @@ static void read_complete(struct stream *stream, enum err code, struct span byte
 
 void stream_read_deliver(struct stream *stream, struct span bytes)
 {
+    stream->turn_room = (uint32_t)(stream_room(stream) - bytes.len);
+    stream->read_turn = atomic_load_explicit(&stream->loop->turns, memory_order_relaxed);
     read_complete(stream, ERR_NONE, bytes);
 }
 
@@ -176,9 +178,12 @@ size_t stream_try_write(struct stream *stream, const struct span *parts, int cou
     ASSERT(count >= 0 && count <= STREAM_PARTS_MAX);
     struct span filled[STREAM_PARTS_MAX];
     int filled_count = 0;
-    for (int i = 0; i < count; i++) {
-        if (parts[i].len > 0)
-            filled[filled_count++] = parts[i];
+    size_t room = STREAM_TURN_BYTES; /* I7 */
+    for (int i = 0; i < count && room > 0; i++) {
+        struct span part = span_first(parts[i], room);
+        if (part.len > 0)
+            filled[filled_count++] = part;
+        room -= part.len;
     }
     if (filled_count == 0)
         return 0;

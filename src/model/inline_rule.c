@@ -12,9 +12,10 @@ static void push(struct inline_rule *rule, bool slow)
     rule->count = MIN(rule->count + 1, (uint32_t)INLINE_RUNS);
 }
 
+/* While there are few runs, a share of them says little: two may be slow. */
 static bool quick(const struct inline_rule *rule)
 {
-    return rule->count >= INLINE_RUNS_MIN && rule->slow_count * 100 <= rule->count;
+    return rule->count >= INLINE_RUNS_MIN && rule->slow_count * 100 <= MAX(rule->count, 200u);
 }
 
 void inline_rule_init(struct inline_rule *rule, uint32_t runs, uint32_t slow_runs)
@@ -46,8 +47,10 @@ void inline_rule_record(struct inline_rule *rule, io_time took, bool exact, io_t
             return;
         }
     }
-    bool was_quick = quick(rule);
+    bool was_quick = quick(rule), stalls = took >= INLINE_STALL && rule->stall_left > 0;
     push(rule, took >= INLINE_SLOW);
-    if (took >= INLINE_STALL || (was_quick && !quick(rule)))
+    rule->stall_left =
+        took >= INLINE_STALL ? INLINE_RUNS : rule->stall_left - (rule->stall_left > 0);
+    if (stalls || (was_quick && !quick(rule)))
         rule->off_until = now + INLINE_REST;
 }

@@ -1,8 +1,10 @@
 /* Whether a model version is quick enough to run on a loop's own thread.
  *
  * On after the warm-up when at most one in a hundred of the last INLINE_RUNS runs took
- * INLINE_SLOW or more of CPU time. Off when more did, or after one run of
- * INLINE_STALL; it may return INLINE_REST later.
+ * INLINE_SLOW or more of CPU time. Off when more did, or after a second run of
+ * INLINE_STALL among so many; it may return INLINE_REST later. One such run proves
+ * nothing: a thread is also charged for interrupts that hit it and, in a virtual machine,
+ * for the time that its core was taken away.
  *
  * Reading a thread's CPU time costs a system call, so that runs on a loop are mostly
  * timed by the wall clock, which can only be too long (the thread may have been
@@ -29,6 +31,7 @@ struct inline_rule {
     uint32_t next, count, slow_count;
     uint32_t until_sample; /* runs */
     uint32_t doubtful;     /* runs yet to be measured exactly */
+    uint32_t stall_left;   /* runs until the last stall is forgotten; 0: there is none */
     io_time off_until;
 };
 

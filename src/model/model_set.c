@@ -46,6 +46,7 @@ static result set_init(struct model_set *set, const struct model_set_options *op
         loop->loop = process_loop(set->process, i);
         loop->index = i;
         list_init(&loop->turn_views);
+        list_init(&loop->turn_done);
     }
     int slots = options->slots > 0 ? options->slots : process_cores(set->process);
     if (failed(slots_new(set->process, slots, &set->slots)))

@@ -148,12 +148,11 @@ static bool inline_may_be(const struct model_version *view, const struct model_r
 
 static void loop_turn(struct io_post *post);
 
-static result turn_queue(struct model_request *request, io_time now)
+/* Sees to it that the view's turn comes, at the end of this turn of the loop, or of the
+ * next one when called from there. */
+static void turn_join(struct model_version *view)
 {
-    struct model_version *view = request->version;
     struct model_loop *loop = view->loop;
-    TRY(batcher_submit(&view->turn, &request->state.item, now));
-    request->state.phase = PHASE_TURN;
     if (!list_node_linked(&view->turn_node))
         list_push(&loop->turn_views, &view->turn_node);
     if (!loop->turn_deferred) {
@@ -161,6 +160,14 @@ static result turn_queue(struct model_request *request, io_time now)
         loop->turn_post.run = loop_turn;
         loop_defer(loop->loop, &loop->turn_post);
     }
+}
+
+static result turn_queue(struct model_request *request, io_time now)
+{
+    struct model_version *view = request->version;
+    TRY(batcher_submit(&view->turn, &request->state.item, now));
+    request->state.phase = PHASE_TURN;
+    turn_join(view);
     return OK;
 }
 
@@ -190,9 +197,19 @@ static bool batch_run(struct model_version *view, struct batch *batch, io_time *
     }
     run_split(run);
     *now = run->ended_at;
-    run_complete(run, &run->items);
-    run_unref(run);
+    list_push(&loop->turn_done, &run->done);
     return true;
+}
+
+/* Only now that all of the turn's runs are over: their answers are encoded and written to
+ * sockets, after which the model would find nothing of its own left in the caches. */
+static void turn_complete(struct model_loop *loop)
+{
+    for (struct list_node *node; (node = list_pop(&loop->turn_done));) {
+        struct run *run = CONTAINER_OF(node, struct run, done);
+        run_complete(run, &run->items);
+        run_unref(run);
+    }
 }
 
 /* What could not be run on the loop goes the other way. */
@@ -225,7 +242,14 @@ static void view_run(struct model_version *view, io_time *now, io_time end, bool
         if (batch.items_len)
             *slot = batch_run(view, &batch, now);
     }
-    if (left > 0)
+    if (left <= 0)
+        return;
+    /* The time is up. Another core takes the rest if one is free; else this one goes on
+     * after the next look at its sockets, for a hop to a worker would gain nothing. */
+    if (*slot && *now >= end && slots_calm(loop->set->slots, &view->servable->member) &&
+        inline_rule_allows(&view->rule, *now) && !slots_spare(loop->set->slots))
+        turn_join(view);
+    else
         turn_hand_over(view);
 }
 
@@ -243,6 +267,7 @@ static void loop_turn(struct io_post *post)
         view_run(CONTAINER_OF(node, struct model_version, turn_node), &now, end, &slot);
     if (slot)
         slots_leave(loop->set->slots, loop->index);
+    turn_complete(loop);
 }
 
 /* ---- the contract ---- */

@@ -29,6 +29,7 @@ struct run {
     struct ref ref; /* requests; and the finisher */
     struct servable *servable;
     struct list_node node;  /* servable's lock: in its `running` */
+    struct list_node done;  /* inline: until its turn is over */
     bool given_up;          /* servable's lock */
     struct block *block;    /* that this lies in */
     struct block *gathered; /* or NULL */

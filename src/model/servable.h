@@ -60,6 +60,7 @@ struct model_loop {
     int index;
     struct metrics_shard *shard; /* NULL without metrics */
     struct list turn_views;
+    struct list turn_done; /* runs of this turn whose requests are to be completed */
     struct io_post turn_post;
     bool turn_deferred;
     struct model_version *views; /* as the set's servables */

@@ -173,6 +173,14 @@ bool slots_calm(const struct slots *slots, const struct slots_member *member)
            atomic_load_explicit(&member->waiting, memory_order_relaxed) == 0;
 }
 
+bool slots_spare(const struct slots *slots)
+{
+    for (int i = 0; i < slots->count; i++)
+        if (atomic_load_explicit(&slots->slots[i].word, memory_order_relaxed) == SLOT_FREE)
+            return true;
+    return false;
+}
+
 bool slots_take(struct slots *slots, int core)
 {
     return slot_try(&slots->slots[core % slots->count]);

@@ -74,6 +74,8 @@ void slots_member_waiting(struct slots_member *member, uint32_t waiting);
 /* A glance without a lock: whether nobody waits for a slot and nothing in the member's
  * queue, so that a run on the spot overtakes none. */
 bool slots_calm(const struct slots *slots, const struct slots_member *member);
+/* A glance: whether any slot is free. */
+bool slots_spare(const struct slots *slots);
 /* For inline runs: takes the slot of the loop's own core if it is free. */
 bool slots_take(struct slots *slots, int core);
 /* Ends that: the slot goes to who waits for it, on a worker, or is free. */

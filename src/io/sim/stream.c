@@ -42,6 +42,9 @@ static void look_to_read(struct sim_stream *s)
     struct span_mut into = s->base.read_into;
     if (into.len == 0)
         into = (struct span_mut){sim_loop(s->base.loop)->scratch, SIM_SCRATCH};
+    into.len = MIN(into.len, stream_room(&s->base));
+    if (into.len == 0)
+        return; /* I7: it is looked at again in the next turn */
     size_t len = sim_end_read(s->end, into);
     sim_trace(sim_world_of(s->base.loop), "read", len, 0);
     if (len > 0)

@@ -4,9 +4,13 @@
  *       often the next one is armed before the next bytes come, so the kernel's interest
  *       need not be changed. When bytes come and no read is armed, the library is
  *       offered no room, which costs no read, and is stopped then. Only not in the turn
- *       of the last read, which may just have filled its buffer.
- *   S2  A write is first offered to the kernel; only what it did not take becomes a
- *       uv_write, of at most 4 parts, since for more the library allocates.
+ *       of the last read, which may just have filled its buffer, or used up what may be
+ *       read in a turn (I7): the library reads on for as long as buffers are filled, up
+ *       to 32 of them, and no room is what ends that. The kernel tells of the rest again
+ *       in the next turn.
+ *   S2  A write goes out in pieces. Each is first offered to the kernel; what that did
+ *       not take, and the next piece, become a uv_write, of at most 4 parts, since for
+ *       more the library allocates. So a turn copies three pieces at the most (I7).
  *   S3  The memory returns to the pool by `iouv_stream_free`, after the library's close
  *       callback, which also follows a detach.
  */
@@ -17,12 +21,12 @@
 #include <unistd.h>
 
 #define WRITE_PARTS_MAX 4
+#define WRITE_PIECE (STREAM_TURN_BYTES / 2)
 
 struct iouv_stream {
     struct stream base;
     bool reading, is_unix;
-    int write_parts;    /* in the present uv_write */
-    uint64_t read_turn; /* of the loop's, when a read last completed */
+    size_t write_len; /* of the present uv_write */
     union {
         uv_handle_t handle;
         uv_stream_t stream;
@@ -168,23 +172,23 @@ result iouv_connect(struct loop *loop, const struct io_address *address, struct 
 static void offer_room(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
 {
     struct iouv_stream *s = handle->data;
+    size_t room = stream_room(&s->base);
     *buf = (uv_buf_t){NULL, 0};
-    if (!stream_wants(&s->base))
+    if (!stream_wants(&s->base) || room == 0)
         return;
-    if (s->base.read_into.len > 0)
-        *buf = (uv_buf_t){(char *)s->base.read_into.ptr, s->base.read_into.len};
-    else
-        *buf = (uv_buf_t){(char *)iouv_loop(s->base.loop)->scratch, IOUV_SCRATCH};
+    struct span_mut into = s->base.read_into;
+    if (into.len == 0)
+        into = (struct span_mut){iouv_loop(s->base.loop)->scratch, IOUV_SCRATCH};
+    *buf = (uv_buf_t){(char *)into.ptr, MIN(into.len, room)};
 }
 
 static void has_read(uv_stream_t *handle, ssize_t n, const uv_buf_t *buf)
 {
     struct iouv_stream *s = handle->data;
     if (n > 0) {
-        s->read_turn = iouv_turns(s->base.loop);
         stream_read_deliver(&s->base, span_of(buf->base, (size_t)n));
     } else if (n == UV_ENOBUFS && s->reading) {
-        if (s->read_turn != iouv_turns(s->base.loop)) {
+        if (!stream_read_now(&s->base)) {
             uv_read_stop(handle);
             s->reading = false;
         }
@@ -223,28 +227,42 @@ static void has_written(uv_write_t *request, int status)
         stream_write_done(&s->base, err_of_uv(status));
         return;
     }
-    s->base.part = (uint8_t)(s->base.part + s->write_parts);
+    stream_advance(&s->base, s->write_len);
     iouv_write(&s->base);
+}
+
+/* The next bytes of the write, in at most `max` parts. */
+static int next_piece(const struct stream *stream, struct span *ret_parts, int max)
+{
+    size_t room = WRITE_PIECE;
+    int count = 0;
+    for (int i = stream->part; i < stream->part_count && count < max && room > 0; i++) {
+        ret_parts[count] = span_first(stream->parts[i], room);
+        room -= ret_parts[count++].len;
+    }
+    return count;
 }
 
 void iouv_write(struct stream *stream)
 {
     struct iouv_stream *s = iouv_stream(stream);
-    int count = stream->part_count - stream->part, n = 0;
+    struct span parts[STREAM_PARTS_MAX];
+    int count = next_piece(stream, parts, STREAM_PARTS_MAX), n = 0;
     if (count > 0)
-        n = uv_try_write(&s->uv.stream, (const uv_buf_t *)&stream->parts[stream->part],
-                         (unsigned)count);
+        n = uv_try_write(&s->uv.stream, (const uv_buf_t *)parts, (unsigned)count);
     if (n == UV_EAGAIN)
         n = 0;
     if (n < 0 || stream_advance(stream, (size_t)n)) {
         stream_write_done(stream, err_of_uv(n));
         return;
     }
-    s->write_parts = MIN(stream->part_count - stream->part, WRITE_PARTS_MAX);
+    count = next_piece(stream, parts, WRITE_PARTS_MAX);
+    s->write_len = 0;
+    for (int i = 0; i < count; i++)
+        s->write_len += parts[i].len;
     s->request.write.data = s;
-    int r =
-        uv_write(&s->request.write, &s->uv.stream, (const uv_buf_t *)&stream->parts[stream->part],
-                 (unsigned)s->write_parts, has_written);
+    int r = uv_write(&s->request.write, &s->uv.stream, (const uv_buf_t *)parts, (unsigned)count,
+                     has_written);
     if (r < 0)
         stream_write_done(stream, err_of_uv(r));
 }
