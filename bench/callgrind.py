@@ -18,8 +18,8 @@ def _argv(out, argv):
 
 def _total(out):
     found = re.search(r"^(?:totals|summary): (\d+)", out.read_text(), re.M)
-    if not found:
-        raise Failed("callgrind left no total")
+    if not found or int(found[1]) == 0:
+        raise Failed("callgrind counted nothing")
     return int(found[1])
 
 
@@ -58,6 +58,6 @@ def program(bench, what, argv_of):
     progress(f"callgrind: {what}")
     out = bench.folder / f"callgrind-{what.replace(' ', '-')}"
     argv = _argv(out, argv_of(REQUESTS))
-    argv.insert(2, "--toggle-collect=measured")
+    argv.insert(2, "--toggle-collect=measured*")
     subprocess.run([str(a) for a in argv], check=True, capture_output=True, timeout=300)
     return _total(out) / REQUESTS
