@@ -132,3 +132,12 @@ def test_every_exit_code_that_the_process_can_give_is_documented():
     }
     used = {sysexits[name] for name in re.findall(r"\bEX_[A-Z]+\b", source)} | {3}
     assert {int(code) for code, _ in rows("Exit codes")} == used
+
+
+def test_every_log_event_is_listed_with_its_level_and_meaning():
+    source = (running.SOURCE / "src" / "obs" / "events.h").read_text().replace("\\\n", "")
+    table = re.findall(r'X\((?!NAME)\w+,\s*(\w+),\s*"(\w+)",\s*"([^"]+)"\)', source)
+    assert len(table) > 20
+    text = (running.SOURCE / "docs" / "logs.md").read_text()
+    listed = re.findall(r"^\| `(\w+)` \| (\w+) \| (.+) \|$", text, re.MULTILINE)
+    assert listed == [(name, level.lower(), meaning) for level, name, meaning in table]

@@ -523,3 +523,22 @@ def test_the_page_for_people_has_a_line_that_works(server):
     assert done.returncode == 0 and "sum" in json.loads(done.stdout)["outputs"]
     html = server.get("/", headers={"Accept": "text/html"})
     assert html.headers["content-type"].startswith("text/html") and "two_in_two_out" in html.text
+
+
+def test_a_request_is_known_by_its_own_id_and_trace(weir):
+    server = weir.serve(running.MODELS / "half_plus_two.onnx", config="server: {access_log: all}")
+    trace = "0af7651916cd43dd8448eb211c80319c"
+    answer = server.get(
+        "/v2", headers={"x-request-id": "abc-1", "traceparent": f"00-{trace}-b7ad6b7169203331-01"}
+    )
+    assert answer.headers["x-request-id"] == "abc-1"
+    answer = server.get("/v2", headers={"x-request-id": "not{valid}", "traceparent": "00-zz"})
+    assert "x-request-id" not in answer.headers
+
+    def logged():
+        lines = [line for line in server.events("request") if line["path"] == "/v2"]
+        return lines if len(lines) == 2 else None
+
+    first, second = running.wait_until(logged, "the access log")
+    assert first["trace_id"] == trace and first["request_id"] == "abc-1"
+    assert second["trace_id"] != trace and second["request_id"] == ""
