@@ -8,6 +8,9 @@
  * answer does not keep a loop to itself. */
 #define WRITE_SLICE ((size_t)64 << 10)
 
+/* A body up to this many bytes is copied behind its head. */
+#define JOIN_MAX 2048
+
 /* ---- bytes on their way out ---- */
 
 static void on_written(void *arg, struct stream *stream, result r);
@@ -178,6 +181,19 @@ static bool write_head(struct conn *conn, const struct response_head *head)
 
 /* ---- what the exchange asks ---- */
 
+/* A short body joins its head in the scratch: copying it is cheaper than a second part is
+ * to the kernel. False when it does not. */
+static bool join_body(struct conn *conn, struct span body)
+{
+    struct span *head = &conn->out[conn->out_first];
+    if (body.len > JOIN_MAX || head->len + body.len > SERVER_OUT_MAX)
+        return false;
+    memcpy(server_loop_out(conn->c.sl) + head->len, body.ptr, body.len);
+    head->len += body.len;
+    server_loop_count(conn->c.sl, 0, body.len);
+    return true;
+}
+
 static void http1_respond(struct exchange *x, const struct response_head *head, struct span body)
 {
     struct conn *conn = exchange_codec_data(x);
@@ -187,7 +203,7 @@ static void http1_respond(struct exchange *x, const struct response_head *head, 
     }
     frame_answer(conn, head);
     bool whole = write_head(conn, head);
-    if (whole && !conn->no_body)
+    if (whole && !conn->no_body && body.len && !join_body(conn, body))
         out_add(conn, body);
     if (!whole || !out_try(conn, true))
         conn_lost(conn, ERR_INTERNAL, STREAM_RESET);
