@@ -366,36 +366,8 @@ static inline bool decimal_easy(const struct decimal *d, double *ret_value)
 }
 
 /* NULL when no number is there. One that rounds to infinity gives infinity. */
-/* A whole number of one to three digits with more bytes behind it, as tensors of counts and
- * pixels are full of. Returns where it ends, or NULL for any other text. */
-static inline const uint8_t *short_whole(struct span text, unsigned *ret_value)
-{
-    const uint8_t *p = text.ptr;
-    if (text.len < 4 || !is_digit(*p))
-        return NULL;
-    unsigned value = (unsigned)(*p++ - '0');
-    if (is_digit(*p)) {
-        if (value == 0)
-            return NULL;
-        value = value * 10 + (unsigned)(*p++ - '0');
-        if (is_digit(*p))
-            value = value * 10 + (unsigned)(*p++ - '0');
-    }
-    if (*p == ',' || *p == ']' || *p == ' ' || *p == '\n') {
-        *ret_value = value;
-        return p;
-    }
-    return NULL;
-}
-
 static inline const uint8_t *read_f64(struct span text, double *ret_value)
 {
-    unsigned whole;
-    const uint8_t *whole_end = short_whole(text, &whole);
-    if (whole_end) {
-        *ret_value = whole;
-        return whole_end;
-    }
     struct decimal d;
     const uint8_t *end = decimal_read(text, &d);
     double value;
@@ -414,12 +386,6 @@ static inline const uint8_t *read_f64(struct span text, double *ret_value)
 
 static inline const uint8_t *read_f32(struct span text, float *ret_value)
 {
-    unsigned whole;
-    const uint8_t *whole_end = short_whole(text, &whole);
-    if (whole_end) {
-        *ret_value = (float)whole;
-        return whole_end;
-    }
     struct decimal d;
     const uint8_t *end = decimal_read(text, &d);
     double wide;
@@ -488,15 +454,45 @@ static inline const uint8_t *skip_comma(const uint8_t *p, const uint8_t *end)
     return p < end && *p == ',' ? skip_space(p + 1, end) : NULL;
 }
 
+/* A whole number of one to three digits with more bytes behind it. Returns where it ends,
+ * or NULL for any other text. */
+static inline const uint8_t *short_whole(const uint8_t *p, const uint8_t *end, int *ret_value)
+{
+    if (end - p < 4 || !is_digit(*p))
+        return NULL;
+    int value = *p++ - '0';
+    if (is_digit(*p)) {
+        if (value == 0)
+            return NULL;
+        value = value * 10 + (*p++ - '0');
+        if (is_digit(*p))
+            value = value * 10 + (*p++ - '0');
+    }
+    *ret_value = value;
+    return *p == ',' || *p == ']' || *p == ' ' || *p == '\n' ? p : NULL;
+}
+
+/* Arrays of counts and pixels are all whole, others hardly ever: the short way is tried
+ * again only behind a number that could have taken it. */
+#define SHORT_LEN 3
+
 size_t number_read_f32s(struct span text, size_t n, float limit, float *out, size_t *ret_used)
 {
     const uint8_t *end = text.ptr + text.len, *used = text.ptr, *p = skip_space(used, end);
     size_t i = 0;
+    bool try_short = true;
 
     limit = MIN(limit, FLT_MAX);
     while (i < n && p) {
         float value;
-        p = read_f32(span_of(p, (size_t)(end - p)), &value);
+        int whole;
+        const uint8_t *start = p;
+        if (try_short && (p = short_whole(start, end, &whole)) != NULL) {
+            value = (float)whole;
+        } else {
+            p = read_f32(span_of(start, (size_t)(end - start)), &value);
+            try_short = p && p - start <= SHORT_LEN;
+        }
         if (!p || fabsf(value) > limit)
             break;
         out[i++] = value;
@@ -511,11 +507,19 @@ size_t number_read_f64s(struct span text, size_t n, double limit, double *out, s
 {
     const uint8_t *end = text.ptr + text.len, *used = text.ptr, *p = skip_space(used, end);
     size_t i = 0;
+    bool try_short = true;
 
     limit = MIN(limit, DBL_MAX);
     while (i < n && p) {
         double value;
-        p = read_f64(span_of(p, (size_t)(end - p)), &value);
+        int whole;
+        const uint8_t *start = p;
+        if (try_short && (p = short_whole(start, end, &whole)) != NULL) {
+            value = (double)whole;
+        } else {
+            p = read_f64(span_of(start, (size_t)(end - start)), &value);
+            try_short = p && p - start <= SHORT_LEN;
+        }
         if (!p || fabs(value) > limit)
             break;
         out[i++] = value;
