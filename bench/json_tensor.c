@@ -7,6 +7,7 @@
 #include "wire/json_tensor.h"
 #include "base/alloc.h"
 #include "base/number.h"
+#include "base/test_random.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -150,14 +151,6 @@ static void compare(const char *what, struct job *job, int rounds, double (*ours
            b[rounds / 2] * 1e3, a[rounds / 2] / b[rounds / 2]);
 }
 
-static uint64_t next_random(uint64_t *state)
-{
-    *state ^= *state << 13;
-    *state ^= *state >> 7;
-    *state ^= *state << 17;
-    return *state;
-}
-
 /* `digits`: after the point; 0 for all that the type has. */
 static void run(const char *name, weir_type type, uint64_t elements, int64_t columns, int digits,
                 int rounds)
@@ -171,7 +164,7 @@ static void run(const char *name, weir_type type, uint64_t elements, int64_t col
     job.values = mem_must(mem_alloc(job.elements * 8), job.elements * 8);
     job.out = mem_must(mem_alloc(job.elements * 8), job.elements * 8);
     for (uint64_t i = 0; i < job.elements; i++) {
-        double value = (double)(next_random(&state) >> 11) * 0x1p-52 - 1;
+        double value = (double)(test_random(&state) >> 11) * 0x1p-52 - 1;
         if (digits) {
             double unit = 1;
             for (int d = 0; d < digits; d++)

@@ -3,6 +3,7 @@
 #include "base/alloc.h"
 #include "base/number_private.h"
 #include "base/test_cmocka.h"
+#include "base/test_random.h"
 
 #include <float.h>
 #include <math.h>
@@ -19,14 +20,6 @@
 #ifndef ROUNDS
 #define ROUNDS 1000000
 #endif
-
-static uint64_t next_random(uint64_t *state)
-{
-    *state ^= *state << 13;
-    *state ^= *state >> 7;
-    *state ^= *state << 17;
-    return *state;
-}
 
 static uint64_t bits_of_f64(double value)
 {
@@ -170,7 +163,7 @@ static void integers_are_written_as_libc_writes_them(void **state)
     (void)state;
     uint64_t random = 7;
     for (int i = 0; i < 100000; i++) {
-        uint64_t value = next_random(&random) >> (i % 64);
+        uint64_t value = test_random(&random) >> (i % 64);
         char out[NUMBER_I64_MAX + 1], expected[32];
         out[number_print_u64(value, out)] = '\0';
         snprintf(expected, sizeof(expected), "%llu", (unsigned long long)value);
@@ -322,12 +315,12 @@ static void eight_hundred_digits_are_read_to_the_last(void **state)
     uint64_t random = 99;
     for (int round = 0; round < 200; round++) {
         size_t n = 0;
-        text[n++] = (char)('1' + next_random(&random) % 9);
+        text[n++] = (char)('1' + test_random(&random) % 9);
         if (round & 1)
             text[n++] = '.';
         while (n < 800)
-            text[n++] = (char)('0' + next_random(&random) % 10);
-        snprintf(text + n, sizeof(text) - n, "e%d", (int)(next_random(&random) % 400) - 700);
+            text[n++] = (char)('0' + test_random(&random) % 10);
+        snprintf(text + n, sizeof(text) - n, "e%d", (int)(test_random(&random) % 400) - 700);
         reads_as_libc(text);
     }
 }
@@ -339,12 +332,12 @@ static void random_decimals_are_rounded_correctly(void **state)
     for (int i = 0; i < ROUNDS / 2; i++) {
         char text[64];
         size_t n = 0;
-        int digits = 1 + (int)(next_random(&random) % 24);
-        int point = (int)(next_random(&random) % (uint64_t)digits);
+        int digits = 1 + (int)(test_random(&random) % 24);
+        int point = (int)(test_random(&random) % (uint64_t)digits);
         text[n++] = '-';
-        n -= next_random(&random) & 1;
+        n -= test_random(&random) & 1;
         for (int d = 0; d < digits; d++) {
-            text[n++] = (char)('0' + next_random(&random) % 10);
+            text[n++] = (char)('0' + test_random(&random) % 10);
             if (d == 0 && digits > 1 && point == 0)
                 text[n++] = '.';
             else if (d == 0 && text[n - 1] == '0')
@@ -355,7 +348,7 @@ static void random_decimals_are_rounded_correctly(void **state)
         text[n] = '\0';
         if (i % 3)
             snprintf(text + n, sizeof(text) - n, "e%d",
-                     (int)(next_random(&random) % (i % 2 ? 660 : 90)) - (i % 2 ? 340 : 50));
+                     (int)(test_random(&random) % (i % 2 ? 660 : 90)) - (i % 2 ? 340 : 50));
         reads_as_libc(text);
     }
 }
@@ -561,8 +554,8 @@ static void any_value_reads_back_as_itself_from_the_shortest_text(void **state)
     (void)state;
     uint64_t random = 88172645463325252u;
     for (int i = 0; i < ROUNDS; i++) {
-        double value = f64_of_bits(next_random(&random));
-        float value_f32 = f32_of_bits((uint32_t)(next_random(&random) >> 32));
+        double value = f64_of_bits(test_random(&random));
+        float value_f32 = f32_of_bits((uint32_t)(test_random(&random) >> 32));
         bool check_length = i % 16 == 0; /* libc's search is slow */
         if (isfinite(value))
             round_trip_f64(value, check_length);
@@ -599,7 +592,7 @@ static void the_nearest_of_the_shortest_is_chosen(void **state)
     (void)state;
     uint64_t random = 3;
     for (int i = 0; i < 100000; i++) {
-        double value = f64_of_bits(next_random(&random));
+        double value = f64_of_bits(test_random(&random));
         char text[64];
         if (!isfinite(value) || value == 0)
             continue;

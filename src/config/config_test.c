@@ -1,6 +1,7 @@
 #include "config/config.h"
 
 #include "base/alloc.h"
+#include "base/test_random.h"
 #include "base/text.h"
 #include "config/test_sample.h"
 
@@ -475,22 +476,14 @@ static void the_longest_keys_at_every_level_are_told_whole_or_cut(void **state)
 
 /* ---- mutations ----------------------------------------------------------------------- */
 
-static uint64_t next_random(uint64_t *seed)
-{
-    *seed ^= *seed << 13;
-    *seed ^= *seed >> 7;
-    *seed ^= *seed << 17;
-    return *seed;
-}
-
 /* Changes `text` (of `size` bytes of room) in one to four places; returns its length. */
 static size_t mutate(char *text, size_t len, uint64_t *seed)
 {
     static const char spice[] = ":-{}[]&*!|>'\"#%@`,? \t\n\\0123456789abcmsMiB~\x80\xff";
-    for (uint64_t i = next_random(seed) % 4 + 1; i > 0 && len > 1; i--) {
-        size_t at = next_random(seed) % len;
-        char byte = spice[next_random(seed) % (sizeof(spice) - 1)];
-        switch (next_random(seed) % 4) {
+    for (uint64_t i = test_random(seed) % 4 + 1; i > 0 && len > 1; i--) {
+        size_t at = test_random(seed) % len;
+        char byte = spice[test_random(seed) % (sizeof(spice) - 1)];
+        switch (test_random(seed) % 4) {
         case 0:
             text[at] = byte;
             break;

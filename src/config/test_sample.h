@@ -3,11 +3,9 @@
 
 #include "config/config.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdio.h>
+#include "base/test_cmocka.h"
 
-#include <cmocka.h>
+#include <stdio.h>
 
 enum sample_format { SAMPLE_AUTO, SAMPLE_TEXT, SAMPLE_JSON };
 

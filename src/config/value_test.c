@@ -1,12 +1,9 @@
 #include "config/value.h"
 
+#include "base/test_cmocka.h"
 #include "base/text.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdio.h>
-
-#include <cmocka.h>
 
 static const char *const colours[] = {"red", "green", NULL};
 

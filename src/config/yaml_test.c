@@ -1,11 +1,7 @@
 #include "config/yaml.h"
 
+#include "base/test_cmocka.h"
 #include "base/text.h"
-
-#include <setjmp.h>
-#include <stdarg.h>
-
-#include <cmocka.h>
 
 /* A tree as one line: 3:5 is a place, "x" a quoted text. */
 static void print_tree(const struct yaml_node *node, struct text *into)

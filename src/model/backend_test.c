@@ -1,16 +1,12 @@
 #include "model/backend.h"
 
 #include "base/alloc.h"
+#include "base/test_cmocka.h"
 #include "io/uv/uv.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
-
-#include <cmocka.h>
 
 static struct process *process;
 

@@ -1,11 +1,6 @@
 #include "model/batcher.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-
-#include <cmocka.h>
-
+#include "base/test_cmocka.h"
 struct row {
     struct batch_item item;
     int shape, serial;

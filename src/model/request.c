@@ -137,13 +137,19 @@ static result servable_queue(struct model_request *request, io_time now)
 
 /* ---- inline ---- */
 
+/* Whether the version may run on this loop at `now`: it is quick, and overtakes nobody. */
+static bool inline_now(const struct model_version *view, io_time now)
+{
+    return inline_rule_allows(&view->rule, now) &&
+           slots_calm(view->loop->set->slots, &view->servable->member);
+}
+
 static bool inline_may_be(const struct model_version *view, const struct model_request *request)
 {
     const struct servable *servable = view->servable;
     return servable->synchronous && !view->late && servable->runs_max > 1 &&
            servable->limits.delay_max == 0 && request->state.item.bytes <= INLINE_BYTES_MAX &&
-           inline_rule_allows(&view->rule, loop_now(view->loop->loop)) &&
-           slots_calm(view->loop->set->slots, &servable->member);
+           inline_now(view, loop_now(view->loop->loop));
 }
 
 static void loop_turn(struct io_post *post);
@@ -228,13 +234,10 @@ static void turn_hand_over(struct model_version *view)
  * the loop's slot is held. What comes while it runs is for the next turn. */
 static void view_run(struct model_version *view, io_time *now, io_time end, bool *slot)
 {
-    struct model_loop *loop = view->loop;
     struct batch batch;
     io_time wake_at;
     int64_t left = view->turn.items;
-    while (left > 0 && *slot && *now < end &&
-           slots_calm(loop->set->slots, &view->servable->member) &&
-           inline_rule_allows(&view->rule, *now) &&
+    while (left > 0 && *slot && *now < end && inline_now(view, *now) &&
            batcher_next(&view->turn, *now, &batch, &wake_at)) {
         for (struct list_node *node; (node = list_pop(&batch.expired)); left--)
             request_fail_soon(request_of(item_of(node)), ERR_DEADLINE, deadline_text);
@@ -246,8 +249,7 @@ static void view_run(struct model_version *view, io_time *now, io_time end, bool
         return;
     /* The time is up. Another core takes the rest if one is free; else this one goes on
      * after the next look at its sockets, for a hop to a worker would gain nothing. */
-    if (*slot && *now >= end && slots_calm(loop->set->slots, &view->servable->member) &&
-        inline_rule_allows(&view->rule, *now) && !slots_spare(loop->set->slots))
+    if (*slot && *now >= end && inline_now(view, *now) && !slots_spare(view->loop->set->slots))
         turn_join(view);
     else
         turn_hand_over(view);

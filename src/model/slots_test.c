@@ -1,13 +1,8 @@
 /* Run slots under load, with members that only count. */
 #include "model/slots.h"
 
+#include "base/test_cmocka.h"
 #include "io/uv/uv.h"
-
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-
-#include <cmocka.h>
 
 #define LOOPS 2
 #define MEMBERS 5

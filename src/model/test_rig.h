@@ -6,16 +6,12 @@
 #pragma once
 
 #include "base/alloc.h"
+#include "base/test_cmocka.h"
 #include "io/uv/uv.h"
 #include "model/model.h"
 #include "obs/metrics.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
 #include <stdio.h>
-
-#include <cmocka.h>
 
 #define TEST_BACKENDS "/tests/conformance/backends"
 #define OWN_BACKENDS "/backends"

@@ -241,12 +241,20 @@ void exchange_start(struct exchange *x, const struct request_head *head)
         answer_no_route(x, &found);
 }
 
+/* For the client and for the log. */
+static void set_reason(struct exchange *x, struct span reason)
+{
+    size_t at = x->headers_len;
+    exchange_add_header(x, "Weir-Reason", reason);
+    if (x->headers_len > at)
+        x->reason = x->headers[at].value;
+}
+
 void exchange_refuse(struct exchange *x, int status, const char *reason)
 {
     x->head = (struct request_head){0};
     x->started = loop_now(x->sl->loop);
-    x->reason = span_cstr(reason);
-    exchange_add_header(x, "Weir-Reason", x->reason);
+    set_reason(x, span_cstr(reason));
     const char *body = arena_printf(&x->arena, "%s\n", reason);
     exchange_respond(x, status, "text/plain", span_cstr(body));
 }
@@ -513,10 +521,7 @@ void exchange_add_reason(struct exchange *x, enum err code, const char *detail)
 {
     char reason[256];
     int len = snprintf(reason, sizeof(reason), detail ? "%s; %s" : "%s", err_name(code), detail);
-    size_t at = x->headers_len;
-    exchange_add_header(x, "Weir-Reason", span_of(reason, MIN((size_t)len, sizeof(reason) - 1)));
-    if (x->headers_len > at)
-        x->reason = x->headers[at].value;
+    set_reason(x, span_of(reason, MIN((size_t)len, sizeof(reason) - 1)));
     if (err_retryable(code))
         exchange_add_header(x, "Retry-After", SPAN("1"));
 }

@@ -4,15 +4,12 @@
  *
  * The files are looked for under $WEIR_SOURCE, or the working directory. */
 #include "base/alloc.h"
+#include "base/test_cmocka.h"
 #include "wire/test_http1_feed.h"
 
 #include <glob.h>
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
-
-#include <cmocka.h>
 
 #define FIELD_MAX 512
 /* Above this, a case is cut at every CUT_STEP-th place only. */

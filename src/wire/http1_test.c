@@ -1,11 +1,9 @@
 #include "base/alloc.h"
+#include "base/test_cmocka.h"
+#include "base/test_random.h"
 #include "wire/test_http1_feed.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdio.h>
-
-#include <cmocka.h>
 
 /* ---- tools ---- */
 
@@ -47,15 +45,6 @@ static enum h1_event read_once(struct h1 *h1, struct span bytes, size_t *ret_use
     static struct h1_header headers[8];
     *out = (struct h1_out){.headers = headers, .headers_max = ARRAY_LEN(headers)};
     return h1_read(h1, bytes, ret_used, out);
-}
-
-/* xorshift64 (G. Marsaglia, 2003) */
-static uint64_t next_random(uint64_t *state)
-{
-    *state ^= *state << 13;
-    *state ^= *state >> 7;
-    *state ^= *state << 17;
-    return *state;
 }
 
 /* ---- memory ---- */
@@ -536,12 +525,12 @@ static const char *const pieces[] = {
 static void random_stream(uint64_t *seed, struct text *into)
 {
     text_clear(into);
-    for (uint64_t n = 1 + next_random(seed) % 4; n > 0; n--)
-        text_str(into, pieces[next_random(seed) % ARRAY_LEN(pieces)]);
+    for (uint64_t n = 1 + test_random(seed) % 4; n > 0; n--)
+        text_str(into, pieces[test_random(seed) % ARRAY_LEN(pieces)]);
     static const char spice[] = "\r\n\t \0:,;/*0aZ\x80\x7f";
-    for (uint64_t n = next_random(seed) % 3; n > 0; n--)
-        into->ptr[next_random(seed) % into->len] =
-            (uint8_t)spice[next_random(seed) % sizeof(spice)];
+    for (uint64_t n = test_random(seed) % 3; n > 0; n--)
+        into->ptr[test_random(seed) % into->len] =
+            (uint8_t)spice[test_random(seed) % sizeof(spice)];
 }
 
 static void any_stream_comes_out_the_same_however_it_is_cut(void **state)
@@ -558,7 +547,7 @@ static void any_stream_comes_out_the_same_however_it_is_cut(void **state)
         feed_init(&cut, H1_SERVER, &h1_limits_default);
         feed_bytes(&whole, rest);
         while (rest.len > 0) {
-            size_t len = 1 + next_random(&seed) % (next_random(&seed) % 4 ? 8 : 200);
+            size_t len = 1 + test_random(&seed) % (test_random(&seed) % 4 ? 8 : 200);
             feed_bytes(&cut, span_first(rest, len));
             rest = span_from(rest, len);
         }

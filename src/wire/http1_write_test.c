@@ -1,11 +1,9 @@
 #include "wire/http1_write.h"
+
+#include "base/test_cmocka.h"
 #include "wire/test_http1_feed.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdio.h>
-
-#include <cmocka.h>
 
 static uint8_t room[4096];
 

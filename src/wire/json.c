@@ -552,11 +552,11 @@ static void *document_alloc(void *arena, size_t size)
 
 static void *document_realloc(void *arena, void *old, size_t old_size, size_t size)
 {
-    void *new = arena_alloc(arena, size);
+    void *grown = arena_alloc(arena, size);
 
-    if (new &&old)
-        memcpy(new, old, MIN(old_size, size));
-    return new;
+    if (grown && old)
+        memcpy(grown, old, MIN(old_size, size));
+    return grown;
 }
 
 static void document_free(void *arena, void *ptr)

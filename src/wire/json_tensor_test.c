@@ -2,6 +2,7 @@
 
 #include "base/alloc.h"
 #include "base/test_cmocka.h"
+#include "base/test_random.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -517,19 +518,11 @@ static void the_limit_of_the_text_holds(void **state)
 
 /* ---- at random ---- */
 
-static uint64_t next_random(uint64_t *state)
-{
-    *state ^= *state << 13;
-    *state ^= *state >> 7;
-    *state ^= *state << 17;
-    return *state;
-}
-
 /* Random bits of a type, finite where that is needed for a comparison of bytes. */
 static void random_data(weir_type type, uint8_t *data, uint64_t elements, uint64_t *random)
 {
     for (uint64_t i = 0; i < elements; i++) {
-        uint64_t bits = next_random(random);
+        uint64_t bits = test_random(random);
         size_t size = type_size(type);
         double value = 0;
         float value_f32 = 0;
@@ -557,11 +550,11 @@ static void what_is_written_is_read_back(void **state)
     uint64_t random = 4711;
     for (int round = 0; round < 300; round++) {
         weir_type type = types[round % (int)ARRAY_LEN(types)];
-        int rank = (int)(next_random(&random) % 4);
+        int rank = (int)(test_random(&random) % 4);
         int64_t shape[4];
         uint64_t elements = 1;
         for (int d = 0; d < rank; d++) {
-            shape[d] = 1 + (int64_t)(next_random(&random) % 9);
+            shape[d] = 1 + (int64_t)(test_random(&random) % 9);
             elements *= (uint64_t)shape[d];
         }
         uint8_t *data = mem_must(mem_alloc(elements * 8), elements * 8);
@@ -604,17 +597,17 @@ static void changed_texts_do_no_harm(void **state)
     uint64_t random = 1234567;
     int read = 0;
     for (int round = 0; round < 60000; round++) {
-        const char *seed = seeds[next_random(&random) % ARRAY_LEN(seeds)];
+        const char *seed = seeds[test_random(&random) % ARRAY_LEN(seeds)];
         size_t len = strlen(seed);
         uint8_t *copy = mem_must(mem_alloc(len), len);
         memcpy(copy, seed, len);
-        for (uint64_t n = next_random(&random) % 4; n > 0; n--)
-            copy[next_random(&random) % len] =
-                (uint8_t)alphabet[next_random(&random) % (sizeof(alphabet) - 1)];
+        for (uint64_t n = test_random(&random) % 4; n > 0; n--)
+            copy[test_random(&random) % len] =
+                (uint8_t)alphabet[test_random(&random) % (sizeof(alphabet) - 1)];
         if (round % 5 == 0)
-            len = next_random(&random) % (len + 1);
+            len = test_random(&random) % (len + 1);
         struct outcome o =
-            read_text(span_of(copy, len), types[next_random(&random) % ARRAY_LEN(types)],
+            read_text(span_of(copy, len), types[test_random(&random) % ARRAY_LEN(types)],
                       round % 2 ? ALL : 0, round % 3 == 0);
         read += !failed(o.r);
         if (failed(o.r))

@@ -2,6 +2,7 @@
 
 #include "base/alloc.h"
 #include "base/test_cmocka.h"
+#include "base/test_random.h"
 
 #include <stdio.h>
 
@@ -318,14 +319,6 @@ static void every_truncation_is_a_fault_of_the_grammar(void **state)
     }
 }
 
-static uint64_t next_random(uint64_t *state)
-{
-    *state ^= *state << 13;
-    *state ^= *state >> 7;
-    *state ^= *state << 17;
-    return *state;
-}
-
 static void changed_bodies_do_no_harm(void **state)
 {
     (void)state;
@@ -336,9 +329,9 @@ static void changed_bodies_do_no_harm(void **state)
         size_t len = strlen(whole_body);
         uint8_t *copy = mem_must(mem_alloc(len), len);
         memcpy(copy, whole_body, len);
-        for (uint64_t n = 1 + next_random(&random) % 3; n > 0; n--)
-            copy[next_random(&random) % len] =
-                (uint8_t)alphabet[next_random(&random) % (sizeof(alphabet) - 1)];
+        for (uint64_t n = 1 + test_random(&random) % 3; n > 0; n--)
+            copy[test_random(&random) % len] =
+                (uint8_t)alphabet[test_random(&random) % (sizeof(alphabet) - 1)];
         struct request q;
         request_read(&q, span_of(copy, len), &both);
         if (failed(q.r)) {

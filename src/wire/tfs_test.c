@@ -2,6 +2,7 @@
 
 #include "base/alloc.h"
 #include "base/test_cmocka.h"
+#include "base/test_random.h"
 
 #include <stdio.h>
 
@@ -555,14 +556,6 @@ static void every_truncation_is_an_error_with_words(void **state)
     }
 }
 
-static uint64_t next_random(uint64_t *state)
-{
-    *state ^= *state << 13;
-    *state ^= *state >> 7;
-    *state ^= *state << 17;
-    return *state;
-}
-
 static void changed_bodies_do_no_harm(void **state)
 {
     (void)state;
@@ -574,9 +567,9 @@ static void changed_bodies_do_no_harm(void **state)
         size_t len = strlen(seed);
         uint8_t *copy = mem_must(mem_alloc(len), len);
         memcpy(copy, seed, len);
-        for (uint64_t n = 1 + next_random(&random) % 3; n > 0; n--)
-            copy[next_random(&random) % len] =
-                (uint8_t)alphabet[next_random(&random) % (sizeof(alphabet) - 1)];
+        for (uint64_t n = 1 + test_random(&random) % 3; n > 0; n--)
+            copy[test_random(&random) % len] =
+                (uint8_t)alphabet[test_random(&random) % (sizeof(alphabet) - 1)];
         struct request q;
         request_read(&q, span_of(copy, len), two_ports, 2);
         if (failed(q.r)) {

@@ -1,10 +1,8 @@
 #include "wire/url.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdio.h>
+#include "base/test_cmocka.h"
 
-#include <cmocka.h>
+#include <stdio.h>
 
 static void an_authority_is_split_into_host_and_port(void **state)
 {
