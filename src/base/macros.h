@@ -61,4 +61,6 @@
  * Nothing that comes from the wire, the disk, a backend or another process is
  * asserted. */
 NORETURN void weir_assert_failed(const char *expression, const char *file, int line);
+/* "expression (file:line)" of the one that failed, for a crash report; NULL: none did. */
+const char *weir_assert_text(void);
 #define ASSERT(x) (LIKELY(x) ? (void)0 : weir_assert_failed(#x, __FILE__, __LINE__))

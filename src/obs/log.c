@@ -25,6 +25,7 @@
 #define RING_LINES_MAX 65536
 #define RATE_DEFAULT 100
 #define MESSAGE_MAX 2048
+#define TAIL_LINES 64
 /* Of `window`: the second above, how many lines it had below. */
 #define WINDOW_COUNT_BITS 24
 #define WINDOW_COUNT_MAX ((1u << WINDOW_COUNT_BITS) - 1)
@@ -241,6 +242,16 @@ void log_stats(const struct log *log, struct log_stats *ret_stats)
     ret_stats->dropped = ring_refused(&log->ring);
     ret_stats->failed = atomic_load_explicit(&log->failed, memory_order_relaxed);
     ret_stats->suppressed = atomic_load_explicit(&log->suppressed, memory_order_relaxed);
+}
+
+void log_tail(const void *log, void (*put)(struct span bytes))
+{
+    const struct ring *ring = &((const struct log *)log)->ring;
+    for (uint64_t back = TAIL_LINES; back-- > 0;) {
+        const struct record *record = ring_recent(ring, back);
+        if (record && record->len <= LOG_LINE_MAX)
+            put(span_of(record->bytes, record->len));
+    }
 }
 
 /* ---- life ---- */
