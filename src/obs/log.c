@@ -189,7 +189,7 @@ bool log_wants(const struct log *log, enum log_level level)
 static void line_put(struct log *log, const struct log_line *line)
 {
     if (log->direct) {
-        uint8_t buffer[LOG_LINE_MAX];
+        uint8_t buffer[LOG_LINE_MAX] UNINITIALIZED;
         reopen_if_asked(log);
         (void)write_line(log, span_of(buffer, log_line_format(line, &log->style, buffer)));
         return;
@@ -213,7 +213,7 @@ void log_event(struct log *log, enum event event, const struct log_field *fields
     struct log_line line = {.event = event, .role = log->options.role, .fields = fields};
     if (event != EVENT_REQUEST && !rate_pass(log, event, &line.suppressed))
         return;
-    char message[MESSAGE_MAX];
+    char message[MESSAGE_MAX] UNINITIALIZED;
     va_list args;
     va_start(args, format);
     int len = vsnprintf(message, sizeof(message), format, args);
