@@ -66,4 +66,8 @@
 NORETURN void weir_assert_failed(const char *expression, const char *file, int line);
 /* "expression (file:line)" of the one that failed, for a crash report; NULL: none did. */
 const char *weir_assert_text(void);
+#ifndef WEIR_NO_ASSERTIONS
 #define ASSERT(x) (LIKELY(x) ? (void)0 : weir_assert_failed(#x, __FILE__, __LINE__))
+#else /* only to measure what they cost */
+#define ASSERT(x) ((void)sizeof(!(x)))
+#endif
