@@ -7,6 +7,9 @@ static void begin(struct sim_worker *worker, struct io_work *work)
     struct world *world = worker->process->world;
     const struct sim_faults *f = &world->faults;
     io_time spread = MAX(f->job_max - f->job_min, (io_time)0);
+    bool computes = worker->pool == &worker->process->pools[WORK_COMPUTE];
+    if (!computes && sim_chance(world, f->slow_permille, 1000))
+        spread = f->slow_max;
     worker->job = work;
     sim_schedule(world, &worker->event,
                  world->now + f->job_min + (io_time)sim_draw_below(world, (uint64_t)spread + 1));
@@ -38,6 +41,12 @@ static void finish(struct sim_event *event)
 {
     struct sim_worker *worker = CONTAINER_OF(event, struct sim_worker, event);
     struct io_work *work = worker->job;
+    struct world *world = worker->process->world;
+    io_time held_until = MAX(worker->process->paused_until, worker->pool->stalled_until);
+    if (held_until > world->now) {
+        sim_schedule(world, event, held_until + (io_time)sim_draw_below(world, IO_MS));
+        return;
+    }
     run_on(worker->process, worker->index, work);
     worker->job = NULL; /* busy until here, also for what the job submits */
     struct io_work *next = take(worker->pool);
@@ -89,8 +98,16 @@ void sim_pools_init(struct sim_process *process)
     }
 }
 
-void sim_pools_release(struct sim_process *process)
+void sim_stall(struct process *process, enum io_work_kind kind, io_time until)
 {
+    sim_process(process)->pools[kind].stalled_until = until;
+}
+
+void sim_pools_finish(struct sim_process *process)
+{
+    process->paused_until = 0;
+    for (int kind = 0; kind < WORK_KINDS; kind++)
+        process->pools[kind].stalled_until = 0;
     while (process->jobs > 0) {
         for (int kind = 0; kind < WORK_KINDS; kind++) {
             for (int i = 0; i < process->base.threads[kind]; i++) {
@@ -102,6 +119,11 @@ void sim_pools_release(struct sim_process *process)
             }
         }
     }
+}
+
+void sim_pools_release(struct sim_process *process)
+{
+    sim_pools_finish(process);
     for (int kind = 0; kind < WORK_KINDS; kind++)
         mem_free(process->pools[kind].workers);
 }
