@@ -63,7 +63,7 @@ struct life {
     bool leaks;
 };
 
-#define world_play(test) world_play_named(__func__, (test))
+#define world_play(...) world_play_named(__func__, __VA_ARGS__)
 void world_play_named(const char *name, const struct world_test *test);
 
 /* From 0 to `below` - 1, and whether it happens: of the seed, but not of the world, whose

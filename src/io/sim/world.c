@@ -130,6 +130,8 @@ struct sim_faults sim_faults_draw(struct world *world)
         .slow_max = 2 * IO_SEC,
         .buffer_bytes = buffers[sim_draw_below(world, ARRAY_LEN(buffers))],
     };
+    if (faults.delay_max > 5 * IO_MS)
+        faults.buffer_bytes = 0; /* a small one would make a connection of a few kB a second */
     sim_world_faults(world, &faults);
     return faults;
 }
