@@ -100,7 +100,7 @@ bool sim_run_idle(struct world *world, io_time limit);
 void sim_world_watch(struct world *world, void (*fn)(void *arg), void *arg);
 uint64_t sim_trace_hash(const struct world *world);
 /* The last SIM_TRACE_TAIL things that happened, oldest first. */
-#define SIM_TRACE_TAIL 64
+#define SIM_TRACE_TAIL 128
 void sim_trace_tail(const struct world *world,
                     void (*fn)(void *arg, io_time at, const char *what, uint64_t a, uint64_t b),
                     void *arg);

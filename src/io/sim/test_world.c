@@ -27,7 +27,8 @@ static void __lsan_enable(void)
 
 /* What is being played, for whoever reports a failure from outside. */
 static struct {
-    struct life *life;
+    struct life life;
+    bool playing;
     const char *test;
 } now;
 
@@ -86,9 +87,10 @@ static void tell_command(uint64_t seed)
 /* Once for each life. */
 static void tell(void)
 {
-    struct life *life = steal(&now.life);
-    if (!life)
+    struct life *life = &now.life;
+    if (!now.playing)
         return;
+    now.playing = false;
     fflush(stdout);
     fprintf(stderr, "\nseed %llu failed after %.9f virtual seconds; the last that happened:\n",
             (unsigned long long)life->seed, (double)(sim_now(life->world) - life->began_at) / 1e9);
@@ -158,24 +160,24 @@ void life_leaks(struct life *life)
 /* Plays a seed; its history's hash. */
 static uint64_t live(const struct world_test *test, uint64_t seed, io_time *ret_lasted)
 {
+    struct life *life = &now.life;
     mem_count(true);
-    struct life life = {.test = test, .seed = seed, .random = seed * 0x2545f4914f6cdd1du};
-    life.world = sim_world_new(seed);
-    life.state = mem_must(mem_zalloc(1, test->size), test->size);
-    life.began_at = sim_now(life.world);
-    now.life = &life;
-    sim_world_watch(life.world, after_each_event, &life);
-    test->play(&life);
-    uint64_t hash = sim_trace_hash(life.world);
-    *ret_lasted = sim_now(life.world) - life.began_at;
-    if (life.leaks)
+    *life = (struct life){.test = test, .seed = seed, .random = seed * 0x2545f4914f6cdd1du};
+    life->world = sim_world_new(seed);
+    life->state = mem_must(mem_zalloc(1, test->size), test->size);
+    life->began_at = sim_now(life->world);
+    sim_world_watch(life->world, after_each_event, life);
+    now.playing = true;
+    test->play(life);
+    now.playing = false;
+    uint64_t hash = sim_trace_hash(life->world);
+    *ret_lasted = sim_now(life->world) - life->began_at;
+    if (life->leaks)
         __lsan_enable();
-    mem_free(life.state);
-    sim_world_watch(life.world, NULL, NULL);
-    now.life = NULL;
-    sim_world_free(life.world);
+    mem_free(life->state);
+    sim_world_free(life->world);
     int64_t left = mem_count(false);
-    if (left != 0 && !life.leaks) {
+    if (left != 0 && !life->leaks) {
         tell_command(seed);
         fail_msg("seed %llu: %lld blocks were not given back", (unsigned long long)seed,
                  (long long)left);
