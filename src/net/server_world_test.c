@@ -14,11 +14,14 @@
 #define TAGS_MAX (CALLERS_MAX * ASKS_MAX)
 #define PIPELINE_MAX 4
 #define SLACK (2 * IO_SEC)
+/* Until every loop has heard of it; a loop may be paused. */
+#define RELOAD_TAKES (2 * IO_SEC)
 #define TALK (20 * IO_SEC)
 
 /* What a request is for, and what its handler has seen of it. */
 struct ask {
     uint64_t body_len, body_seen;
+    uint64_t limit; /* of its body: the least that may have held when it began */
     int begun, ended, gone;
     io_time begun_at;
     struct exchange *x;
@@ -61,9 +64,12 @@ struct state {
     struct metrics *metrics;
     struct slab *slab;
     struct server *server;
-    struct server_config config;
+    struct server_config config, most; /* in force; and the largest limits so far */
+    uint64_t limit_before;             /* of bodies, before the last reloads */
+    io_time reloaded_at;
     struct route_table table;
     struct sim_faults faults;
+    bool reloads;    /* now and then, in the middle of what callers send */
     bool cuts;       /* the network is cut now and then */
     io_time lost;    /* in pauses and cuts, so far */
     int callers_len, callers_over;
@@ -72,7 +78,6 @@ struct state {
     int tags;
     int drained;
     io_time drain_at, drain_deadline;
-    uint64_t cut;
 };
 
 /* One life at a time; handlers find it here by way of their route's argument. */
@@ -99,6 +104,9 @@ static struct ask *begin(struct exchange *x, struct state *s)
     ask->begun++;
     ask->begun_at = sim_now(s->life->world);
     ask->x = x;
+    ask->limit = s->config.body_bytes_max;
+    if (ask->begun_at < s->reloaded_at + RELOAD_TAKES)
+        ask->limit = MIN(ask->limit, s->limit_before);
     exchange_set_data(x, s);
     return ask;
 }
@@ -109,6 +117,9 @@ static void end_with(struct exchange *x, result r, uint64_t seen)
     struct ask *ask = &s->asks[tag_of(x)];
     ask->ended++;
     ask->x = NULL;
+    if (is(r, ERR_TOO_LARGE))
+        life_check(s->life, ask->body_len > ask->limit, "%llu bytes are too large for %llu",
+                   (unsigned long long)ask->body_len, (unsigned long long)ask->limit);
     if (failed(r)) {
         exchange_fail(x, (enum err)r.code, NULL);
         return;
@@ -239,6 +250,39 @@ static const struct route routes[] = {
     {ROUTE_ANY, ROUTE_PREFIX, "/large/", "large", large},
 };
 
+/* ---- reloads ---- */
+
+static void draw_limits(struct state *s)
+{
+    s->config.connections_max = 2 + (int64_t)life_draw(s->life, 20);
+    s->config.requests_max = 1 + (int64_t)life_draw(s->life, 12);
+    s->config.request_bytes_max = 65536 * (1 + life_draw(s->life, 6));
+    s->config.body_bytes_max = 1000 + life_draw(s->life, 100000);
+    s->most.connections_max = MAX(s->most.connections_max, s->config.connections_max);
+    s->most.requests_max = MAX(s->most.requests_max, s->config.requests_max);
+    s->most.request_bytes_max = MAX(s->most.request_bytes_max, s->config.request_bytes_max);
+    s->most.body_bytes_max = MAX(s->most.body_bytes_max, s->config.body_bytes_max);
+}
+
+/* Other limits for what comes from now on, or none if the plan is dropped. */
+static void reload(struct state *s)
+{
+    struct server_config before = s->config;
+    void *plan;
+    draw_limits(s);
+    result r = server_module.prepare(s->server, &before, &s->config, &plan, NULL);
+    life_check(s->life, !failed(r), "%s", err_name((enum err)r.code));
+    if (life_chance(s->life, 20)) {
+        server_module.abort(s->server, plan);
+        s->config = before;
+        return;
+    }
+    server_module.commit(s->server, plan);
+    bool soon = sim_now(s->life->world) < s->reloaded_at + RELOAD_TAKES;
+    s->limit_before = soon ? MIN(s->limit_before, before.body_bytes_max) : before.body_bytes_max;
+    s->reloaded_at = sim_now(s->life->world);
+}
+
 /* ---- callers ---- */
 
 static const char *const paths[] = {"/collect/", "/collect/", "/sip/",    "/sip/",
@@ -284,7 +328,7 @@ static void ended_by_server(struct caller *c, result r)
     struct state *s = c->s;
     const struct sim_faults *f = &s->faults;
     bool in_order = f->reset_permille == 0 && f->vanish_permille == 0 && f->accept_permille == 0 &&
-                    !s->cuts && s->lost == 0 && !s->drain_at;
+                    !s->cuts && s->lost == 0 && !s->drain_at && !s->reloaded_at;
     struct server_counts counts;
     server_counts(s->server, &counts);
     if (in_order && c->temper == BRISK && counts.refused == 0 && !c->told_close &&
@@ -364,6 +408,8 @@ static void on_written(void *arg, struct stream *stream, result r)
 {
     struct caller *c = arg;
     c->writing = false;
+    if (c->s->reloads && !c->s->drain_at && life_chance(c->s->life, 2))
+        reload(c->s);
     if (!failed(r) && !c->closing)
         write_more(c);
 }
@@ -517,11 +563,11 @@ static void check(struct life *life)
     if (!s->server)
         return;
     server_counts(s->server, &counts);
-    life_check(life, counts.connections <= (uint64_t)s->config.connections_max, "%llu connections",
+    life_check(life, counts.connections <= (uint64_t)s->most.connections_max, "%llu connections",
                (unsigned long long)counts.connections);
-    life_check(life, counts.requests <= (uint64_t)s->config.requests_max, "%llu requests",
+    life_check(life, counts.requests <= (uint64_t)s->most.requests_max, "%llu requests",
                (unsigned long long)counts.requests);
-    life_check(life, counts.request_bytes <= s->config.request_bytes_max, "%llu bytes",
+    life_check(life, counts.request_bytes <= s->most.request_bytes_max, "%llu bytes",
                (unsigned long long)counts.request_bytes);
     uint64_t open = 0;
     for (int i = 0; i < s->tags; i++) {
@@ -529,7 +575,7 @@ static void check(struct life *life)
         life_check(life, ask->begun <= 1 && ask->ended <= ask->begun && ask->gone <= 1,
                    "request %d was begun %d times, ended %d times, gone %d times", i, ask->begun,
                    ask->ended, ask->gone);
-        life_check(life, ask->body_seen <= s->config.body_bytes_max, "%llu body bytes",
+        life_check(life, ask->body_seen <= s->most.body_bytes_max, "%llu body bytes",
                    (unsigned long long)ask->body_seen);
         open += (uint64_t)(ask->begun - ask->ended);
     }
@@ -567,7 +613,11 @@ static void drained(void *arg, uint64_t cut)
 {
     struct state *s = arg;
     s->drained++;
-    s->cut = cut;
+    uint64_t open = 0;
+    for (int i = 0; i < s->tags; i++)
+        open += (uint64_t)(s->asks[i].begun - s->asks[i].ended);
+    life_check(s->life, open <= cut, "%llu are open, %llu were cut", (unsigned long long)open,
+               (unsigned long long)cut);
 }
 
 /* Faults that last: pauses, cuts, jumps of the clock. */
@@ -575,7 +625,7 @@ static void disturb(struct state *s)
 {
     struct life *life = s->life;
     io_time for_a_while = (io_time)(1 + life_draw(life, 1500)) * IO_MS;
-    switch (life_draw(life, 4)) {
+    switch (life_draw(life, 5)) {
     case 0:
         sim_pause(s->server_process, sim_now(life->world) + for_a_while);
         s->lost += for_a_while;
@@ -595,6 +645,7 @@ static void disturb(struct state *s)
         sim_cut(life->world, "client", "server", false);
         break;
     default:
+        reload(s);
         break;
     }
 }
@@ -606,10 +657,6 @@ static void make(struct state *s)
     s->server_process = sim_process_new(life->world, "server", loops);
     s->client = sim_process_new(life->world, "client", 1);
     s->config = (struct server_config){
-        .connections_max = 2 + (int64_t)life_draw(life, 20),
-        .requests_max = 1 + (int64_t)life_draw(life, 12),
-        .request_bytes_max = 65536 * (1 + life_draw(life, 6)),
-        .body_bytes_max = 1000 + life_draw(life, 100000),
         .head_bytes_max = 4096,
         .headers_max = 20,
         .head_timeout = IO_SEC,
@@ -617,6 +664,7 @@ static void make(struct state *s)
         .idle_timeout = 3 * IO_SEC,
         .half_close = life_chance(life, 30),
     };
+    draw_limits(s);
     s->table = (struct route_table){.routes = routes, .len = ARRAY_LEN(routes), .arg = s};
     struct metrics_options metrics = {.loops = loops};
     assert_int_equal(metrics_new(s->server_process, &metrics, &s->metrics, NULL).code, ERR_NONE);
@@ -650,6 +698,7 @@ static void play(struct life *life)
     s->life = life;
     s->faults = sim_faults_draw(life->world);
     make(s);
+    s->reloads = life_chance(life, 30);
     s->callers_len = 1 + (int)life_draw(life, CALLERS_MAX);
     for (int i = 0; i < s->callers_len; i++) {
         struct caller *c = &s->callers[i];

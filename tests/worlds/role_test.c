@@ -16,6 +16,8 @@
 #define RUNS_MAX 3
 #define RUN_LASTS (15 * IO_SEC)
 #define VERSIONS_MAX 1000
+#define MODEL "/tests/fixtures/models/plus.arith"
+#define NO_MODEL "/tests/fixtures/models/none.arith"
 #define SLACK (3 * IO_SEC)
 
 struct state;
@@ -48,8 +50,10 @@ struct state {
     enum end end;
     io_time lost; /* in pauses and stalls */
     io_time hup_at;
-    bool inherits, calm;
+    int hup_version; /* of a whole file that a reload was asked for */
+    bool inherits, calm, broken; /* broken: there is no such model */
     uint64_t answered;
+    io_time longest; /* of the runs, until they were told to end */
 };
 
 static const struct io_address address = {.family = IO_INET, .port = 8080, .ip = {127, 0, 0, 1}};
@@ -68,7 +72,7 @@ static void write_file(struct state *s, bool whole)
 {
     char backends[512], model[512], text[2000];
     path_of("WEIR_BUILD", "/tests/conformance/backends", backends);
-    path_of("WEIR_SOURCE", "/tests/fixtures/models/plus.arith", model);
+    path_of("WEIR_SOURCE", s->broken ? NO_MODEL : MODEL, model);
     int v = s->version;
     int len = snprintf(text, sizeof(text),
                        "version: 1\n"
@@ -88,8 +92,10 @@ static void put_files(struct state *s)
     char path[512];
     path_of("WEIR_BUILD", "/tests/conformance/backends/arithmetic.so", path);
     sim_file_put(s->server, path, SPAN("the real one is opened"));
-    path_of("WEIR_SOURCE", "/tests/fixtures/models/plus.arith", path);
+    path_of("WEIR_SOURCE", MODEL, path);
     sim_file_put(s->server, path, SPAN("the real one is opened"));
+    path_of("WEIR_SOURCE", NO_MODEL, path);
+    sim_file_put(s->server, path, SPAN("there is no real one"));
     sim_folder_make(s->server, "/log");
 }
 
@@ -180,6 +186,9 @@ static void tell_to_end(struct state *s)
     struct life *life = s->life;
     const struct run_config *config = run_config(s->run, &run_module);
     s->end_at = sim_now(life->world);
+    if (s->calm && s->whole && s->end_at > s->hup_at + IO_SEC)
+        life_check(life, s->in_force >= s->hup_version, "version %d, not %d", s->in_force,
+                   s->hup_version);
     s->end = (enum end)life_draw(life, s->calm ? END_TWICE : ENDS);
     switch (s->end) {
     case END_TERM:
@@ -216,6 +225,7 @@ static void happen(struct state *s)
             write_file(s, true);
         sim_signal(s->server, SIGHUP);
         s->hup_at = now;
+        s->hup_version = s->whole ? s->version : s->hup_version;
         break;
     case 2: /* the log is rotated; it may not be there yet */
         sim_file_put(s->server, "/log/weir.log", SPAN_NONE);
@@ -246,7 +256,8 @@ static void direct(struct io_timer *timer)
 {
     struct state *s = CONTAINER_OF(timer, struct state, director);
     struct loop *loop = client_loop(s);
-    timer_start(loop, timer, loop_now(loop) + (io_time)(50 + life_draw(s->life, 700)) * IO_MS);
+    io_time soon = (io_time)life_draw(s->life, 3 * IO_MS), later = 50 * IO_MS + 250 * soon;
+    timer_start(loop, timer, loop_now(loop) + (s->broken ? soon : later));
     if (!s->server || !s->run || s->run->phase == RUN_ENDING)
         return;
     if (s->end_at) {
@@ -328,27 +339,32 @@ static void one_run(struct state *s)
     struct life *life = s->life;
     s->server = sim_process_new(life->world, "serve", 1 + (int)life_draw(life, 3));
     put_files(s);
-    if (!s->version++ || life_chance(life, 80))
+    s->broken = !s->calm && life_chance(life, 20);
+    if (!s->version++ || s->broken || life_chance(life, 80))
         write_file(s, true);
     sim_disk_room(s->server, UINT64_MAX);
     s->end_at = s->ends_by = s->lost = 0;
     s->in_force = 0;
     bool whole = s->whole;
+    io_time began_at = sim_now(life->world);
     struct run_options options = {
         .process = s->server, .role = &s->role, .config_path = "/weir.yaml"};
     int code = run_role(&options);
     s->run = NULL;
     s->ends_by = 0;
+    s->longest = MAX(s->longest, s->end_at - began_at);
     if (!whole)
         life_check(life, code == EX_CONFIG, "started from half a file, ended with %d", code);
+    else if (!s->end_at && s->broken)
+        life_check(life, code == EX_NOINPUT, "started without its model, ended with %d", code);
     else if (!s->end_at)
         life_check(life, false, "ended by itself with %d", code);
-    else if (s->end == END_TERM || s->end == END_INT)
+    else if (!s->broken && (s->end == END_TERM || s->end == END_INT))
         life_check(life, code == EX_OK || (!s->calm && code == RUN_EXIT_CUT), "ended with %d", code);
-    else if (s->end == END_TWICE)
+    else if (!s->broken && s->end == END_TWICE)
         life_check(life, code == EX_OK || code == RUN_EXIT_CUT, "ended with %d", code);
-    if (!whole)
-        write_file(s, true);
+    s->broken = false;
+    write_file(s, true);
     check_log(s);
     process_free(steal(&s->server));
 }
@@ -383,7 +399,7 @@ static void play(struct life *life)
         one_run(s);
         sim_run_until(life->world, sim_now(life->world) + (io_time)life_draw(life, 3000) * IO_MS);
     }
-    if (s->calm)
+    if (s->calm && s->longest > 3 * IO_SEC)
         life_check(life, s->answered > 0, "nobody was answered");
     for (int i = 0; i < s->users_len; i++) {
         timer_stop(client_loop(s), &s->users[i].timer);
