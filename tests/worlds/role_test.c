@@ -85,6 +85,8 @@ static void write_file(struct state *s, bool whole)
                        1 + v % 5, (64 << 20) + v, model, backends, 2 + v, 1000 + v);
     sim_file_put(s->server, "/weir.yaml", span_of(text, (size_t)(whole ? len : len - 2)));
     s->whole = whole;
+    if (sim_now(s->life->world) < s->hup_at + 100 * IO_MS)
+        s->hup_version = 0; /* the reload may find either */
 }
 
 static void put_files(struct state *s)
@@ -340,8 +342,10 @@ static void one_run(struct state *s)
     s->server = sim_process_new(life->world, "serve", 1 + (int)life_draw(life, 3));
     put_files(s);
     s->broken = !s->calm && life_chance(life, 20);
-    if (!s->version++ || s->broken || life_chance(life, 80))
-        write_file(s, true);
+    if (!s->version || s->broken || life_chance(life, 80)) {
+        s->version++;
+        write_file(s, s->broken || life_chance(life, 90));
+    }
     sim_disk_room(s->server, UINT64_MAX);
     s->end_at = s->ends_by = s->lost = 0;
     s->in_force = 0;
