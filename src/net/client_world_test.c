@@ -24,7 +24,7 @@ struct user {
     bool pending, connecting, over;
     io_time deadline;
     uint8_t *body;
-    size_t body_len;
+    size_t body_len, body_cap;
 };
 
 enum manner { GOOD, CHUNKED, TILL_CLOSE, IN_PIECES, EARLY, INTERIM, GOOD_MANNERS = INTERIM,
@@ -200,6 +200,8 @@ static void peer_read(void *arg, struct stream *stream, result r, struct span by
             break;
         if (event == H1_HEAD)
             peer_head(peer, out.head.path);
+        for (size_t i = 0; event == H1_BODY && i < out.body.len; i++)
+            life_check(peer->s->life, out.body.ptr[i] == 0, "a body whose memory was given back");
         if (event == H1_END && peer->manner != EARLY)
             answer(peer);
         if (event == H1_END)
@@ -276,6 +278,14 @@ static void on_response(void *arg, struct client *client, result r,
     user_go_on(user);
 }
 
+/* Whoever looked at it now would see that it is no more. */
+static void body_free(struct user *user)
+{
+    if (user->body)
+        memset(user->body, 'x', user->body_cap);
+    mem_free(steal(&user->body));
+}
+
 static void user_send(struct user *user)
 {
     struct state *s = user->s;
@@ -283,9 +293,14 @@ static void user_send(struct user *user)
     user->tag = s->tags++;
     user->left--;
     user->body_len = life_draw(s->life, 3) ? life_draw(s->life, 100) : life_draw(s->life, 300000);
-    mem_free(user->body);
+    body_free(user);
     user->body = mem_zalloc(1, user->body_len + 1);
+    user->body_cap = user->body_len;
     user->deadline = loop_now(loop_of(user)) + (io_time)(1 + life_draw(s->life, 3000)) * IO_MS;
+    if (life_chance(s->life, 20)) { /* its own patience instead */
+        timer_start(loop_of(user), &user->timer, user->deadline);
+        user->deadline = TIME_NEVER;
+    }
     struct client_request request = {
         .method = METHOD_POST,
         .target = span_of(target, (size_t)snprintf(target, sizeof(target), "/%d", user->tag)),
@@ -329,6 +344,8 @@ static void user_due(struct io_timer *timer)
 {
     struct user *user = CONTAINER_OF(timer, struct user, timer);
     struct state *s = user->s;
+    if (user->pending)
+        user_give_up(user);
     if (user->left <= 0) {
         user_give_up(user);
         user->over = true;
@@ -349,7 +366,7 @@ static void check(struct life *life)
     struct state *s = life->state;
     for (int i = 0; i < s->users_len; i++) {
         const struct user *user = &s->users[i];
-        if (user->pending)
+        if (user->pending && user->deadline != TIME_NEVER)
             life_check(life, sim_now(life->world) <= user->deadline + TOLERANCE,
                        "request %d has no outcome by its deadline", user->tag);
     }
@@ -403,7 +420,7 @@ static void play(struct life *life)
             peer_close(&s->peers[i], STREAM_CLOSE);
     sim_run_until(life->world, sim_now(life->world) + IO_SEC);
     for (int i = 0; i < s->users_len; i++)
-        mem_free(s->users[i].body);
+        body_free(&s->users[i]);
     process_free(s->server);
     process_free(s->client);
 }

@@ -46,10 +46,11 @@ struct state {
     int version;   /* of the file, whether it is whole or not */
     bool whole;    /* the file */
     int in_force;  /* the version, as last seen; 0: none yet */
-    io_time end_at, ends_by; /* 0: it was not told to end */
+    io_time lasts_until, end_at, ends_by; /* 0: it was not told to end */
     enum end end;
     io_time lost; /* in pauses and stalls */
     io_time hup_at;
+    bool again;      /* another file and another HUP follow at once */
     int hup_version; /* of a whole file that a reload was asked for */
     bool inherits, calm, broken; /* broken: there is no such model */
     uint64_t answered;
@@ -217,14 +218,16 @@ static void happen(struct state *s)
 {
     struct life *life = s->life;
     io_time now = sim_now(life->world), a_while = (io_time)life_draw(life, 2000) * IO_MS;
-    switch (life_draw(life, s->calm ? 3 : 8)) {
+    switch (s->again ? 1 : life_draw(life, s->calm ? 3 : 8)) {
     case 0: /* a new file, in one go or not */
         s->version++;
         write_file(s, life_chance(life, 60));
         break;
     case 1:
-        if (!s->whole && life_chance(life, 70))
+        s->version += s->again;
+        if (s->again || (!s->whole && life_chance(life, 70)))
             write_file(s, true);
+        s->again = life_chance(life, 40);
         sim_signal(s->server, SIGHUP);
         s->hup_at = now;
         s->hup_version = s->whole ? s->version : s->hup_version;
@@ -258,19 +261,17 @@ static void direct(struct io_timer *timer)
 {
     struct state *s = CONTAINER_OF(timer, struct state, director);
     struct loop *loop = client_loop(s);
-    io_time soon = (io_time)life_draw(s->life, 3 * IO_MS), later = 50 * IO_MS + 250 * soon;
-    timer_start(loop, timer, loop_now(loop) + (s->broken ? soon : later));
-    if (!s->server || !s->run || s->run->phase == RUN_ENDING)
-        return;
-    if (s->end_at) {
+    bool lives = s->server && s->run && s->run->phase != RUN_ENDING;
+    if (lives && s->end_at) {
         if (s->end == END_TWICE && sim_now(s->life->world) > s->end_at + IO_SEC)
             sim_signal(s->server, SIGINT);
-        return;
-    }
-    if (life_draw(s->life, 25) == 0 || process_wall(s->client) > s->run->started_at + RUN_LASTS)
+    } else if (lives && (life_draw(s->life, 25) == 0 || sim_now(s->life->world) > s->lasts_until)) {
         tell_to_end(s);
-    else
+    } else if (lives) {
         happen(s);
+    }
+    io_time soon = (io_time)life_draw(s->life, 2 * IO_MS), later = 50 * IO_MS + 350 * soon;
+    timer_start(loop, timer, loop_now(loop) + (s->broken || s->again ? soon : later));
 }
 
 /* ---- invariants ---- */
@@ -351,6 +352,8 @@ static void one_run(struct state *s)
     s->in_force = 0;
     bool whole = s->whole;
     io_time began_at = sim_now(life->world);
+    s->lasts_until = began_at + RUN_LASTS;
+    s->again = false;
     struct run_options options = {
         .process = s->server, .role = &s->role, .config_path = "/weir.yaml"};
     int code = run_role(&options);

@@ -81,6 +81,7 @@ struct sim_worker {
     struct sim_process *process;
     struct sim_pool *pool;
     struct io_work *job; /* NULL: idle */
+    bool ran;            /* its end is still to be posted */
     int index;
 };
 

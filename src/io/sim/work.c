@@ -1,4 +1,5 @@
-/* Jobs: each takes a drawn time on one of its kind's workers, and runs at its end. */
+/* Jobs: each takes a drawn time on one of its kind's workers and runs at some point of it,
+ * so that what it saw may be old when its end is told. */
 #include "base/alloc.h"
 #include "io/sim/sim_private.h"
 
@@ -26,28 +27,44 @@ static struct io_work *take(struct sim_pool *pool)
     return work;
 }
 
-static void run_on(struct sim_process *process, int index, struct io_work *work)
+/* True when all of the job is over. */
+static bool run_on(struct sim_worker *worker, struct io_work *work)
 {
+    struct sim_process *process = worker->process;
     struct world *world = process->world;
-    sim_trace(world, "job", (uint64_t)process->base.id, (uint64_t)index);
-    world->worker_of = &process->base;
-    world->worker = index;
-    work_run(work);
-    world->worker_of = NULL;
+    const struct sim_faults *f = &world->faults;
+    bool ends = work->done != NULL; /* else it may be freed by its own `run` */
+    if (!worker->ran) {
+        sim_trace(world, "job", (uint64_t)process->base.id, (uint64_t)worker->index);
+        world->worker_of = &process->base;
+        world->worker = worker->index;
+        work->run(work);
+        world->worker_of = NULL;
+        worker->ran = ends && sim_draw(world) & 1;
+        if (worker->ran) {
+            sim_schedule(world, &worker->event,
+                         world->now + (io_time)sim_draw_below(world, (uint64_t)f->job_max));
+            return false;
+        }
+    }
+    worker->ran = false;
+    if (ends)
+        work_end(work);
     process->jobs--;
+    return true;
 }
 
 static void finish(struct sim_event *event)
 {
     struct sim_worker *worker = CONTAINER_OF(event, struct sim_worker, event);
-    struct io_work *work = worker->job;
     struct world *world = worker->process->world;
     io_time held_until = MAX(worker->process->paused_until, worker->pool->stalled_until);
     if (held_until > world->now) {
         sim_schedule(world, event, held_until + (io_time)sim_draw_below(world, IO_MS));
         return;
     }
-    run_on(worker->process, worker->index, work);
+    if (!run_on(worker, worker->job))
+        return;
     worker->job = NULL; /* busy until here, also for what the job submits */
     struct io_work *next = take(worker->pool);
     if (next)
