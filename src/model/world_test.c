@@ -21,6 +21,7 @@ struct ask {
     int64_t shape[1], rows[ROWS_MAX];
     int loop, model, done, executed;
     bool cancelled;
+    io_time decided_at; /* its outcome is known, and is to be told; 0: not yet */
 };
 
 struct state {
@@ -297,8 +298,8 @@ static void check_queue(struct state *s, struct servable *servable, int index)
                (unsigned long long)rows);
     life_check(life, bytes <= limits->queue_bytes_max, "B1: bytes");
     life_check(life, atomic_load(&servable->member.waiting) == items, "the glance is wrong");
-    life_check(life, servable->runs_now >= 0 && servable->runs_now <= servable->runs_max,
-               "%d runs", servable->runs_now);
+    life_check(life, servable->runs_now >= 0 && servable->runs_now <= servable->runs_max, "%d runs",
+               servable->runs_now);
     io_time wake_at;
     bool idle = servable->runs_now < servable->runs_max && slots_spare(s->set->slots) &&
                 batcher_ready(batcher, sim_now(life->world), &wake_at);
@@ -308,8 +309,7 @@ static void check_queue(struct state *s, struct servable *servable, int index)
         s->idle_since[index] = sim_now(life->world);
     else
         /* A slot that was sent has a job's time to come, behind others that were. */
-        life_check(life,
-                   sim_now(life->world) <= s->idle_since[index] + TOLERANCE + 4 * s->job_max,
+        life_check(life, sim_now(life->world) <= s->idle_since[index] + TOLERANCE + 4 * s->job_max,
                    "a slot idles while work waits");
 }
 
@@ -320,6 +320,15 @@ static void check(struct life *life)
         return;
     for (int i = 0; i < MODELS; i++)
         check_queue(s, s->set->servables[i], i);
+    for (int i = 0; i < s->asks_len; i++) {
+        struct ask *one = &s->asks[i];
+        if (one->done || one->request.state.phase != PHASE_DONE)
+            continue;
+        if (!one->decided_at)
+            one->decided_at = sim_now(life->world);
+        life_check(life, sim_now(life->world) <= one->decided_at + TOLERANCE,
+                   "ask %d is not told its outcome", i);
+    }
 }
 
 /* ---- the world ---- */
@@ -416,7 +425,7 @@ static void play(struct life *life)
 static void queues_and_slots_keep_their_promises(void **state)
 {
     world_play(&(struct world_test){
-        .seeds = 200,
+        .seeds = 300,
         .limit = 600 * IO_SEC,
         .size = sizeof(struct state),
         .play = play,

@@ -27,8 +27,21 @@ struct user {
     size_t body_len, body_cap;
 };
 
-enum manner { GOOD, CHUNKED, TILL_CLOSE, IN_PIECES, EARLY, INTERIM, GOOD_MANNERS = INTERIM,
-              GARBAGE, TOO_LONG, SILENT, CUT_SHORT, UNASKED, MANNERS };
+enum manner {
+    GOOD,
+    CHUNKED,
+    TILL_CLOSE,
+    IN_PIECES,
+    EARLY,
+    INTERIM,
+    GOOD_MANNERS = INTERIM,
+    GARBAGE,
+    TOO_LONG,
+    SILENT,
+    CUT_SHORT,
+    UNASKED,
+    MANNERS
+};
 
 /* The server's end of a connection. */
 struct peer {
@@ -262,6 +275,14 @@ static void check_answer(struct user *user, const struct client_response *respon
     s->answered++;
 }
 
+/* Whoever looked at it now would see that it is no more. */
+static void body_free(struct user *user)
+{
+    if (user->body)
+        memset(user->body, 'x', user->body_cap);
+    mem_free(steal(&user->body));
+}
+
 static void on_response(void *arg, struct client *client, result r,
                         const struct client_response *response)
 {
@@ -269,6 +290,7 @@ static void on_response(void *arg, struct client *client, result r,
     struct state *s = user->s;
     life_check(s->life, user->client == client && user->pending, "told twice, or after the end");
     user->pending = false;
+    body_free(user);
     if (is(r, ERR_DEADLINE))
         life_check(s->life, loop_now(loop_of(user)) >= user->deadline, "too early");
     if (!failed(r))
@@ -276,14 +298,6 @@ static void on_response(void *arg, struct client *client, result r,
     if (failed(r) || !response->keep_alive)
         user_give_up(user);
     user_go_on(user);
-}
-
-/* Whoever looked at it now would see that it is no more. */
-static void body_free(struct user *user)
-{
-    if (user->body)
-        memset(user->body, 'x', user->body_cap);
-    mem_free(steal(&user->body));
 }
 
 static void user_send(struct user *user)
@@ -392,8 +406,8 @@ static void play(struct life *life)
     sim_faults_draw(life->world);
     s->server = sim_process_new(life->world, "server", 1);
     s->client = sim_process_new(life->world, "client", 2);
-    result r = listener_open(process_loop(s->server, 0), &address, NULL, accepted, s, &s->listener,
-                             NULL);
+    result r =
+        listener_open(process_loop(s->server, 0), &address, NULL, accepted, s, &s->listener, NULL);
     assert_int_equal(r.code, ERR_NONE);
     s->users_len = 1 + (int)life_draw(life, USERS_MAX);
     for (int i = 0; i < s->users_len; i++) {
@@ -428,7 +442,7 @@ static void play(struct life *life)
 static void a_request_has_one_outcome_in_time_and_its_own_answer(void **state)
 {
     world_play(&(struct world_test){
-        .seeds = 150,
+        .seeds = 200,
         .limit = 900 * IO_SEC,
         .size = sizeof(struct state),
         .play = play,

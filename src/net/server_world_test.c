@@ -6,9 +6,6 @@
 #include "io/sim/test_world.h"
 #include "wire/http1.h"
 
-#include <stdio.h>
-#include <stdlib.h>
-
 #define CALLERS_MAX 10
 #define ASKS_MAX 40
 #define TAGS_MAX (CALLERS_MAX * ASKS_MAX)
@@ -24,6 +21,7 @@ struct ask {
     uint64_t limit; /* of its body: the least that may have held when it began */
     int begun, ended, gone;
     io_time begun_at;
+    io_time nothing_at; /* when it wrote nothing, of which it hears at once; 0: it did not */
     struct exchange *x;
 };
 
@@ -39,9 +37,9 @@ struct caller {
     struct text out, in;
     size_t sent;
     bool connected, writing, over, closing, stuck; /* stuck: it never goes on */
-    bool told_close; /* the last answer said so */
-    bool surprises;  /* it sent a body whose length is told too late, and which is too long to
-                        be thrown away */
+    bool told_close;                               /* the last answer said so */
+    bool surprises; /* it sent a body whose length is told too late, and which is too long to
+                       be thrown away */
     io_time stuck_at, idle_at;
     struct io_timer timer;
     struct h1 h1;
@@ -69,9 +67,9 @@ struct state {
     io_time reloaded_at;
     struct route_table table;
     struct sim_faults faults;
-    bool reloads;    /* now and then, in the middle of what callers send */
-    bool cuts;       /* the network is cut now and then */
-    io_time lost;    /* in pauses and cuts, so far */
+    bool reloads; /* now and then, in the middle of what callers send */
+    bool cuts;    /* the network is cut now and then */
+    io_time lost; /* in pauses and cuts, so far */
     int callers_len, callers_over;
     struct caller callers[CALLERS_MAX];
     struct ask asks[TAGS_MAX];
@@ -80,9 +78,15 @@ struct state {
     io_time drain_at, drain_deadline;
 };
 
-/* One life at a time; handlers find it here by way of their route's argument. */
-
 /* ---- handlers ---- */
+
+static int number_in(struct span text)
+{
+    int number = 0;
+    for (size_t i = 0; i < text.len; i++)
+        number = number * 10 + (text.ptr[i] - '0');
+    return number;
+}
 
 static int tag_of(struct exchange *x)
 {
@@ -90,10 +94,7 @@ static int tag_of(struct exchange *x)
     size_t at = path.len;
     while (at > 0 && path.ptr[at - 1] != '/')
         at--;
-    int tag = 0;
-    for (; at < path.len; at++)
-        tag = tag * 10 + (path.ptr[at] - '0');
-    return tag;
+    return number_in(span_from(path, at));
 }
 
 static struct ask *begin(struct exchange *x, struct state *s)
@@ -209,11 +210,16 @@ static void piece_written(struct exchange *x, result r)
 {
     struct state *s = exchange_data(x);
     struct ask *ask = &s->asks[tag_of(x)];
+    ask->nothing_at = 0;
     if (failed(r)) {
         ask->ended++;
         ask->x = NULL;
         exchange_reset(x, (enum err)r.code);
-    } else if (ask->body_seen++ < 5) {
+    } else if (ask->body_seen % 5 == 2 || ask->body_seen % 5 == 3) {
+        ask->body_seen++;
+        ask->nothing_at = sim_now(s->life->world);
+        exchange_write(x, SPAN_NONE, piece_written);
+    } else if (ask->body_seen++ < 9) {
         char *text = arena_printf(exchange_arena(x), "%d\n", tag_of(x));
         exchange_write(x, span_cstr(text), piece_written);
     } else {
@@ -285,7 +291,7 @@ static void reload(struct state *s)
 
 /* ---- callers ---- */
 
-static const char *const paths[] = {"/collect/", "/collect/", "/sip/",    "/sip/",
+static const char *const paths[] = {"/collect/", "/collect/", "/sip/",   "/sip/",
                                     "/later/",   "/pieces/",  "/large/", "/long/"};
 
 static struct loop *loop_of(struct caller *c)
@@ -331,8 +337,7 @@ static void ended_by_server(struct caller *c, result r)
                     !s->cuts && s->lost == 0 && !s->drain_at && !s->reloaded_at;
     struct server_counts counts;
     server_counts(s->server, &counts);
-    if (in_order && c->temper == BRISK && counts.refused == 0 && !c->told_close &&
-        !c->surprises)
+    if (in_order && c->temper == BRISK && counts.refused == 0 && !c->told_close && !c->surprises)
         life_check(s->life, c->tags_len == 0, "a brisk caller was left without %d answers: %s",
                    c->tags_len, err_name((enum err)r.code));
     hang_up(c);
@@ -360,7 +365,7 @@ static void note_head(struct caller *c, const struct h1_head *head)
     c->tag_seen = -1;
     for (size_t i = 0; i < head->headers_len; i++)
         if (span_eq_nocase(head->headers[i].name, SPAN("x-request-id")))
-            c->tag_seen = atoi((const char *)head->headers[i].value.ptr);
+            c->tag_seen = number_in(head->headers[i].value);
 }
 
 static void parse(struct caller *c)
@@ -546,7 +551,8 @@ static void check_time(struct state *s, struct caller *c)
 {
     /* A client's silence ends by one of the time-outs; how a connection is over that has
      * vanished, or was cut, nobody can say. */
-    if (!c->connected || !c->stuck || c->closing || c->temper == DEAF || s->faults.vanish_permille || s->cuts)
+    if (!c->connected || !c->stuck || c->closing || c->temper == DEAF ||
+        s->faults.vanish_permille || s->cuts)
         return;
     /* The idle time-out is the longest; answers that are late come first. */
     io_time limit = s->config.idle_timeout + 12 * IO_SEC + 2 * s->lost + SLACK;
@@ -577,6 +583,9 @@ static void check(struct life *life)
                    ask->ended, ask->gone);
         life_check(life, ask->body_seen <= s->most.body_bytes_max, "%llu body bytes",
                    (unsigned long long)ask->body_seen);
+        if (ask->nothing_at && s->lost == 0)
+            life_check(life, sim_now(life->world) <= ask->nothing_at + 2 * IO_MS,
+                       "request %d does not hear that it wrote nothing", i);
         open += (uint64_t)(ask->begun - ask->ended);
     }
     life_check(life, open <= counts.requests, "%llu handlers for %llu requests",
@@ -741,7 +750,7 @@ static void play(struct life *life)
 static void a_server_keeps_its_promises_under_all_faults(void **state)
 {
     world_play(&(struct world_test){
-        .seeds = 200,
+        .seeds = 300,
         .limit = 300 * IO_SEC,
         .size = sizeof(struct state),
         .play = play,

@@ -89,8 +89,8 @@ static void pair_listen(struct pair *pair)
 
 static void pair_connect(struct pair *pair)
 {
-    result r = stream_connect(process_loop(pair->b, 0), &address, connected, pair,
-                              &pair->right.stream);
+    result r =
+        stream_connect(process_loop(pair->b, 0), &address, connected, pair, &pair->right.stream);
     assert_int_equal(r.code, ERR_NONE);
 }
 
@@ -284,8 +284,8 @@ static void callers_of_an_inherited_listener_wait_for_the_next_process(void **st
     pair_listen(&pair);
     struct listener *second;
     struct listen_options options = {.name = "http"};
-    result r = listener_open(process_loop(pair.a, 0), &address, &options, accepted, &pair, &second,
-                             NULL);
+    result r =
+        listener_open(process_loop(pair.a, 0), &address, &options, accepted, &pair, &second, NULL);
     assert_int_equal(r.code, ERR_ADDRESS_IN_USE);
     pass(&pair, IO_SEC);
     assert_int_equal(pair.accepted, 2);

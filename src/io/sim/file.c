@@ -204,8 +204,8 @@ result sim_file_stat(struct process *base, const char *path, struct file_info *r
     struct sim_node *node = find(sim_process(base)->host, path);
     if (!node)
         return not_found(diag, path);
-    *ret_info = (struct file_info){node->is_folder ? FILE_DIRECTORY : FILE_REGULAR,
-                                   node->bytes.len, node->modified_at};
+    *ret_info = (struct file_info){node->is_folder ? FILE_DIRECTORY : FILE_REGULAR, node->bytes.len,
+                                   node->modified_at};
     return OK;
 }
 

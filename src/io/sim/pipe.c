@@ -180,21 +180,21 @@ static void heal(struct world *world, const struct sim_host *from, const struct 
     }
 }
 
-void sim_cut(struct world *world, const char *from_name, const char *to_name, bool wanted)
+void sim_cut(struct world *world, const char *from, const char *to, bool cut)
 {
-    struct sim_host *from = sim_host(world, from_name), *to = sim_host(world, to_name);
-    struct sim_cut *cut = find_cut(world, from, to);
-    if (wanted == (cut != NULL))
+    struct sim_host *sender = sim_host(world, from), *receiver = sim_host(world, to);
+    struct sim_cut *there = find_cut(world, sender, receiver);
+    if (cut == (there != NULL))
         return;
-    sim_trace(world, wanted ? "cut" : "heal", 0, 0);
-    if (wanted) {
-        cut = sim_new(sizeof(*cut));
-        *cut = (struct sim_cut){.from = from, .to = to};
-        list_push(&world->cuts, &cut->node);
+    sim_trace(world, cut ? "cut" : "heal", 0, 0);
+    if (cut) {
+        there = sim_new(sizeof(*there));
+        *there = (struct sim_cut){.from = sender, .to = receiver};
+        list_push(&world->cuts, &there->node);
     } else {
-        list_remove(&cut->node);
-        mem_free(cut);
-        heal(world, from, to);
+        list_remove(&there->node);
+        mem_free(there);
+        heal(world, sender, receiver);
     }
 }
 

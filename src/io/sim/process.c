@@ -165,19 +165,19 @@ void sim_pause(struct process *process, io_time until)
     sim_process(process)->paused_until = until;
 }
 
-void sim_crash(struct process *base, enum sim_crash how)
+void sim_crash(struct process *process, enum sim_crash how)
 {
-    struct sim_process *process = sim_process(base);
-    if (process->crashed)
+    struct sim_process *p = sim_process(process);
+    if (p->crashed)
         return;
-    sim_trace(process->world, "crash", (uint64_t)base->id, (uint64_t)how);
-    process->stopped = process->crashed = true;
-    for (int i = 0; i < base->loop_count; i++) {
-        sim_listeners_lose(sim_loop(base->loops[i]));
-        sim_streams_lose(sim_loop(base->loops[i]));
+    sim_trace(p->world, "crash", (uint64_t)process->id, (uint64_t)how);
+    p->stopped = p->crashed = true;
+    for (int i = 0; i < process->loop_count; i++) {
+        sim_listeners_lose(sim_loop(process->loops[i]));
+        sim_streams_lose(sim_loop(process->loops[i]));
     }
     struct list_node *node;
-    while ((node = list_first(&process->ends))) {
+    while ((node = list_first(&p->ends))) {
         struct sim_end *end = CONTAINER_OF(node, struct sim_end, node);
         if (end->stream)
             sim_stream_lose(end->stream);
@@ -186,8 +186,8 @@ void sim_crash(struct process *base, enum sim_crash how)
         sim_end_close(end, false);
     }
     if (how == SIM_POWER_LOST)
-        sim_files_power_loss(process->world, process->host->root);
-    sim_pools_finish(process);
+        sim_files_power_loss(p->world, p->host->root);
+    sim_pools_finish(p);
 }
 
 static void wake(struct loop *loop)

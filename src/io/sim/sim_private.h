@@ -26,7 +26,7 @@ struct sim_node {
     int refs; /* the folder it lies in, and who has it open */
     struct text bytes;
     io_time modified_at;
-    size_t safe_len; /* bytes that a power loss leaves */
+    size_t safe_len;  /* bytes that a power loss leaves */
     io_time dirty_at; /* since when there are others */
 };
 

@@ -126,7 +126,8 @@ static void knock(struct sim_event *event)
     struct sim_stream *s = CONTAINER_OF(event, struct sim_stream, connect);
     struct world *world = sim_world_of(s->base.loop);
     struct sim_conn *conn;
-    enum sim_knock answer = sim_knock(world, sim_process(s->base.loop->process)->host, &s->to, &conn);
+    enum sim_knock answer =
+        sim_knock(world, sim_process(s->base.loop->process)->host, &s->to, &conn);
     sim_trace(world, "connect", (uint64_t)answer, 0);
     switch (answer) {
     case KNOCK_TAKEN:
@@ -260,5 +261,6 @@ void sim_streams_lose(struct sim_loop *loop)
 {
     struct list_node *node = list_first(&loop->streams);
     for (; node; node = list_next(&loop->streams, node))
-        sim_cancel(sim_world_of(&loop->base), &CONTAINER_OF(node, struct sim_stream, node)->connect);
+        sim_cancel(sim_world_of(&loop->base),
+                   &CONTAINER_OF(node, struct sim_stream, node)->connect);
 }

@@ -83,10 +83,7 @@ void life_failed(struct life *life, const char *what, const char *file, int line
 /* For tests that play worlds by other means: what is printed should they fail, and where
  * that ends. */
 int world_test_teardown(void **state);
-#define world_unit_test(f) \
-    {                      \
-        #f, f, NULL, world_test_teardown, NULL \
-    }
+#define world_unit_test(f) {#f, f, NULL, world_test_teardown, NULL}
 #define world_run_tests(argc, argv, tests) \
     (world_pick_tests((argc), (argv)), cmocka_run_group_tests((tests), NULL, NULL))
 void world_pick_tests(int argc, char **argv);
