@@ -8,7 +8,7 @@ SEEDS ?= 200
 export BUILD
 
 .DEFAULT_GOAL := build
-.PHONY: help build run check test san tsan sim tidy format bench install clean
+.PHONY: help build run check test san tsan sim plants tidy format bench install clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
@@ -36,9 +36,13 @@ tsan: ## the tests tagged threads under TSan
 	@tools/setup test
 	@tools/test tsan
 
-sim: ## the simulated world; SEEDS=200 runs
+sim: ## the simulated worlds, each with SEEDS=200 seeds
 	@tools/setup test
 	@WEIR_SIM_SEEDS=$(SEEDS) tools/test sim
+
+plants: ## plant bugs one by one; the simulated worlds have to find each
+	@tools/setup test
+	@tools/plants
 
 tidy: ## the rules of the house: layers, banned calls, sizes, format, clang-tidy
 	@tools/setup test
@@ -58,4 +62,4 @@ install: build ## install; PREFIX=/usr/local, DESTDIR=
 	@meson install -C $(BUILD)
 
 clean: ## remove the build directories
-	rm -rf $(BUILD) $(BUILD)-san $(BUILD)-tsan
+	rm -rf $(BUILD) $(BUILD)-san $(BUILD)-tsan $(BUILD)-plants

@@ -10,9 +10,13 @@
  * order is enough, since nothing but the counters themselves is read through them.
  * While it is off, an allocation pays one load of a line that nobody writes. */
 static struct {
-    atomic_bool on, persistent;
+    atomic_uint on; /* HOOK_ bits */
+    atomic_bool persistent;
     atomic_uint_fast64_t attempts, fails_at;
+    atomic_int_fast64_t blocks;
 } hook;
+
+enum { HOOK_FAILS = 1, HOOK_COUNTS = 2 };
 
 /* Read by jemalloc, where the program is linked with it. Pages go back to the kernel by a
  * thread of its own: taking 30 MB away lasts 1 to 4 ms, for which a loop that frees the
@@ -32,14 +36,28 @@ static NOINLINE bool hook_refuses(void)
 
 static inline bool refused(size_t size)
 {
-    if (UNLIKELY(atomic_load_explicit(&hook.on, memory_order_relaxed)) && hook_refuses())
+    unsigned on = atomic_load_explicit(&hook.on, memory_order_relaxed);
+    if (UNLIKELY(on & HOOK_FAILS) && hook_refuses())
         return true;
     return UNLIKELY(size > PTRDIFF_MAX);
 }
 
+/* `count` blocks more. */
+static inline void counted(int count)
+{
+    if (UNLIKELY(atomic_load_explicit(&hook.on, memory_order_relaxed) & HOOK_COUNTS))
+        atomic_fetch_add_explicit(&hook.blocks, count, memory_order_relaxed);
+}
+
+static inline void *taken(void *ptr)
+{
+    counted(ptr != NULL);
+    return ptr;
+}
+
 void *mem_alloc(size_t size)
 {
-    return refused(size) ? NULL : malloc(size ? size : 1);
+    return refused(size) ? NULL : taken(malloc(size ? size : 1));
 }
 
 void *mem_zalloc(size_t count, size_t size)
@@ -47,12 +65,15 @@ void *mem_zalloc(size_t count, size_t size)
     size_t bytes;
     if (__builtin_mul_overflow(count, size, &bytes))
         bytes = SIZE_MAX;
-    return refused(bytes) ? NULL : calloc(1, bytes ? bytes : 1);
+    return refused(bytes) ? NULL : taken(calloc(1, bytes ? bytes : 1));
 }
 
 void *mem_realloc(void *ptr, size_t size)
 {
-    return refused(size) ? NULL : realloc(ptr, size ? size : 1);
+    if (refused(size))
+        return NULL;
+    void *grown = realloc(ptr, size ? size : 1);
+    return ptr ? grown : taken(grown);
 }
 
 void *mem_aligned(size_t align, size_t size)
@@ -61,11 +82,12 @@ void *mem_aligned(size_t align, size_t size)
     void *ptr;
     if (refused(size) || posix_memalign(&ptr, MAX(align, sizeof(void *)), size ? size : 1) != 0)
         return NULL;
-    return ptr;
+    return taken(ptr);
 }
 
 void mem_free(void *ptr)
 {
+    counted(-(ptr != NULL));
     free(ptr);
 }
 
@@ -92,6 +114,18 @@ uint64_t mem_fail_after(uint64_t countdown, bool persistent)
     uint64_t attempts = atomic_exchange_explicit(&hook.attempts, 0, memory_order_relaxed);
     atomic_store_explicit(&hook.fails_at, countdown, memory_order_relaxed);
     atomic_store_explicit(&hook.persistent, persistent, memory_order_relaxed);
-    atomic_store_explicit(&hook.on, countdown != 0, memory_order_relaxed);
+    if (countdown)
+        atomic_fetch_or_explicit(&hook.on, HOOK_FAILS, memory_order_relaxed);
+    else
+        atomic_fetch_and_explicit(&hook.on, ~(unsigned)HOOK_FAILS, memory_order_relaxed);
     return attempts;
+}
+
+int64_t mem_count(bool on)
+{
+    if (on)
+        atomic_fetch_or_explicit(&hook.on, HOOK_COUNTS, memory_order_relaxed);
+    else
+        atomic_fetch_and_explicit(&hook.on, ~(unsigned)HOOK_COUNTS, memory_order_relaxed);
+    return atomic_exchange_explicit(&hook.blocks, 0, memory_order_relaxed);
 }

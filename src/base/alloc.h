@@ -34,6 +34,9 @@ void *mem_must(void *ptr, size_t size);
  * that turned it on; 0 when it was off. Not to be called while another thread
  * allocates. */
 uint64_t mem_fail_after(uint64_t countdown, bool persistent);
+/* Test hook: whether blocks are counted from now on. Returns how many more were taken than
+ * given back since the call before; 0 when it was off. */
+int64_t mem_count(bool on);
 
 /* A zeroed object of a type. */
 #define MEM_NEW(type) ((type *)mem_zalloc(1, sizeof(type)))

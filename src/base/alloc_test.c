@@ -86,6 +86,23 @@ static void a_persistent_failure_stays_until_turned_off(void **state)
     mem_free(later);
 }
 
+static void blocks_are_counted_while_asked_for(void **state)
+{
+    void *before = mem_alloc(1);
+    assert_int_equal(mem_count(true), 0);
+    void *blocks[] = {mem_alloc(1), mem_zalloc(2, 3), mem_realloc(NULL, 5), mem_aligned(64, 8)};
+    blocks[0] = mem_realloc(blocks[0], 100);
+    mem_free(NULL);
+    assert_int_equal(mem_count(true), 4);
+    for (size_t i = 0; i < ARRAY_LEN(blocks); i++)
+        mem_free(blocks[i]);
+    mem_free(before);
+    assert_int_equal(mem_count(false), -5);
+    mem_free(mem_alloc(1));
+    mem_free(mem_strdup("x"));
+    assert_int_equal(mem_count(false), 0);
+}
+
 static void leaving_scope_frees_what_was_not_handed_over(void **state)
 {
     (void)state;
@@ -111,6 +128,7 @@ int main(void)
         cmocka_unit_test(a_failed_realloc_leaves_the_block),
         cmocka_unit_test(the_chosen_allocation_fails_and_the_next_succeeds),
         cmocka_unit_test(a_persistent_failure_stays_until_turned_off),
+        cmocka_unit_test(blocks_are_counted_while_asked_for),
         cmocka_unit_test(leaving_scope_frees_what_was_not_handed_over),
     };
     return cmocka_run_group_tests_name("base/alloc", tests, NULL, NULL);

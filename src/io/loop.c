@@ -155,13 +155,17 @@ static void work_ended(struct io_post *post)
     work->done(work);
 }
 
+void work_end(struct io_work *work)
+{
+    work->post.run = work_ended;
+    loop_post(work->home, &work->post);
+}
+
 void work_run(struct io_work *work)
 {
     /* Without `done`, the job may be freed by its own `run`. */
-    struct loop *home = work->done ? work->home : NULL;
+    bool ends = work->done != NULL;
     work->run(work);
-    if (home) {
-        work->post.run = work_ended;
-        loop_post(home, &work->post);
-    }
+    if (ends)
+        work_end(work);
 }

@@ -131,6 +131,8 @@ void loop_fire_timers(struct loop *loop, io_time now);
 
 /* On a worker: runs the job and posts its end. */
 void work_run(struct io_work *work);
+/* The second half alone, of a job that has one. */
+void work_end(struct io_work *work);
 
 #define STREAM_PARTS_MAX 16
 

@@ -32,6 +32,7 @@ struct exchange {
     size_t headers_len;
     io_time started;
     uint64_t reserved, received; /* body bytes */
+    uint64_t body_bytes_max;     /* as it held when the exchange began */
     size_t route_index;
     int status;
     bool counted;  /* holds one of the server's requests_max */
@@ -204,7 +205,7 @@ static bool admit(struct exchange *x, bool always)
 {
     struct server *server = x->sl->server;
     int64_t length = x->head.content_length;
-    if (length > 0 && (uint64_t)length > x->sl->config.body_bytes_max) {
+    if (length > 0 && (uint64_t)length > x->body_bytes_max) {
         exchange_fail(x, ERR_TOO_LARGE, "the body is larger than body_bytes_max");
         return false;
     }
@@ -228,6 +229,7 @@ void exchange_start(struct exchange *x, const struct request_head *head)
     struct server *server = x->sl->server;
     x->head = *head;
     x->started = loop_now(x->sl->loop);
+    x->body_bytes_max = x->sl->config.body_bytes_max;
     take_request_id(x);
     struct route_found found = route_find(server, head->method, head->path);
     x->route_index = found.index;
@@ -360,7 +362,7 @@ bool exchange_wants(const struct exchange *x, struct span_mut *ret_into)
 static result reserve_received(struct exchange *x, uint64_t len)
 {
     x->received += len;
-    if (x->received > x->sl->config.body_bytes_max && x->head.content_length < 0)
+    if (x->received > x->body_bytes_max && x->head.content_length < 0)
         return fail(ERR_TOO_LARGE);
     if (x->received <= x->reserved || x->head.content_length >= 0)
         return OK;
@@ -468,7 +470,7 @@ void exchange_collect(struct exchange *x, uint64_t bytes_max, exchange_body_fn f
     int64_t length = x->head.content_length;
     x->collect = (struct collect){
         .fn = fn,
-        .max = MIN(bytes_max, x->sl->config.body_bytes_max),
+        .max = MIN(bytes_max, x->body_bytes_max),
     };
     result r = OK;
     if (length > 0 && (uint64_t)length > x->collect.max)

@@ -26,7 +26,7 @@
  *   N5  The exchange hears that its client has gone when the stream has closed, and
  *       ends only after a read into its memory has completed: until then the memory
  *       that it named may be used.
- *   N6  The limits change between two messages only.
+ *   N6  A message is read under the limits that hold when its first byte is looked at.
  */
 #pragma once
 

@@ -335,6 +335,8 @@ static bool head_step(struct conn *conn)
     if (conn->in.len == 0)
         return false;
     head_slots(conn, &out);
+    if (h1_idle(&conn->h1)) /* N6 */
+        conn->limits = *server_loop_http1(conn->c.sl);
     enum h1_event event = h1_read(&conn->h1, conn->in, &used, &out);
     struct span bytes = span_first(conn->in, used);
     conn->in = span_from(conn->in, used);
@@ -476,7 +478,6 @@ static bool end_step(struct conn *conn)
 static void next_request(struct conn *conn)
 {
     h1_next(&conn->h1);
-    conn->limits = *server_loop_http1(conn->c.sl);
     conn->state = CONN_HEAD;
     if (server_loop_draining(conn->c.sl) || (conn->eof && conn->in.len == 0))
         conn_lost(conn, ERR_DRAINING, STREAM_CLOSE);
@@ -607,7 +608,6 @@ result http1_accept(struct server_loop *sl, struct stream *stream)
         stream_close(stream, STREAM_RESET, NULL, NULL);
         return fail(ERR_NO_MEMORY);
     }
-    conn->limits = *server_loop_http1(sl);
     h1_init(&conn->h1, H1_SERVER, &conn->limits);
     connection_opened(sl, &conn->c, &http1_ops, stream);
     conn->timer.fired = on_deadline;

@@ -203,6 +203,7 @@ result server_new(const struct server_options *options, struct server **ret_serv
     for (size_t t = 0; t < server->tables_len; t++)
         server->routes_len += server->tables[t].len;
     server->config = *options->config;
+    list_init(&server->config_messages);
     quota_init(&server->connections, 0);
     quota_init(&server->requests, 0);
     quota_init(&server->request_bytes, 0);
@@ -270,6 +271,7 @@ void server_free(struct server *server)
         mem_free(sl->slots);
         mem_free(sl->series);
     }
+    server_config_messages_free(server);
     mem_free(server->loops);
     mem_free(server);
 }

@@ -19,8 +19,9 @@ void server_quotas_set(struct server *server)
     quota_set_max(&server->request_bytes, server->config.request_bytes_max);
 }
 
-/* New limits on their way to a loop. */
+/* New limits on their way to a loop, and home again, where it is freed. */
 struct config_message {
+    struct list_node node; /* of the server's, on loop 0 */
     struct io_post post;
     struct server_loop *sl;
     struct server_config config;
@@ -32,11 +33,26 @@ struct server_plan {
     struct config_message *messages[];
 };
 
+static void config_came_home(struct io_post *post)
+{
+    struct config_message *message = CONTAINER_OF(post, struct config_message, post);
+    list_remove(&message->node);
+    mem_free(message);
+}
+
 static void config_arrived(struct io_post *post)
 {
     struct config_message *message = CONTAINER_OF(post, struct config_message, post);
     server_loop_configure(message->sl, &message->config);
-    mem_free(message);
+    message->post.run = config_came_home;
+    loop_post(process_loop(message->sl->server->process, 0), &message->post);
+}
+
+void server_config_messages_free(struct server *server)
+{
+    struct list_node *node;
+    while ((node = list_pop(&server->config_messages)))
+        mem_free(CONTAINER_OF(node, struct config_message, node));
 }
 
 static void plan_free(struct server *server, struct server_plan *plan)
@@ -76,8 +92,11 @@ static void commit(void *module, void *planned)
     struct server_plan *plan = planned;
     server->config = plan->config;
     server_quotas_set(server);
-    for (int i = 0; i < server->loops_len; i++)
-        loop_post(server->loops[i].loop, &steal(&plan->messages[i])->post);
+    for (int i = 0; i < server->loops_len; i++) {
+        struct config_message *message = steal(&plan->messages[i]);
+        list_push(&server->config_messages, &message->node);
+        loop_post(server->loops[i].loop, &message->post);
+    }
     plan_free(server, plan);
 }
 

@@ -58,6 +58,7 @@ struct server {
     int loops_len, loops_draining;
     struct series *series_received, *series_sent, *series_connections, *series_requests,
         *series_bytes, *series_refused;
+    struct list config_messages; /* on their way; loop 0 */
     uint64_t cut;
     void (*drained)(void *arg, uint64_t cut);
     void *drained_arg;
@@ -75,6 +76,8 @@ struct route_found route_find(const struct server *server, enum http_method meth
 
 void server_loop_configure(struct server_loop *sl, const struct server_config *config);
 void server_quotas_set(struct server *server);
+/* After the loops have ended: those that they had no turn left for. */
+void server_config_messages_free(struct server *server);
 /* One exchange more in the metrics of its route. */
 void exchange_account(struct server_loop *sl, size_t route_index, int status, io_time took);
 result server_account_init(struct server *server);

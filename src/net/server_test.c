@@ -582,6 +582,12 @@ static void a_reload_holds_for_the_next_request(void **state)
     fx_script(&fx, SEND("GET /fixed?"), SEND_TIMES("0123456789", 100), WAIT(60 * IO_MS),
               SEND(" HTTP/1.1\r\nHost: a\r\n\r\n"), EXPECT(200), SEND("GET /fixed?"),
               SEND_TIMES("0123456789", 100), EXPECT(414), AWAIT_EOF);
+    /* A body of unknown length, in the middle; and a connection that idles meanwhile. */
+    fx_script(&fx, SEND("POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"),
+              SEND("5\r\n12345\r\n"), WAIT(50 * IO_MS), SEND("6\r\n678901\r\n0\r\n\r\n"),
+              EXPECT(200, .body = "12345678901"));
+    fx_script(&fx, SEND("GET /fixed HTTP/1.1\r\nHost: a\r\n\r\n"), EXPECT(200), WAIT(70 * IO_MS),
+              SEND(head), EXPECT(431), AWAIT_EOF);
     fx_run(&fx);
     fx_release(&fx);
 }

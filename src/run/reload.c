@@ -79,6 +79,14 @@ static void reload_done(struct io_work *work)
         run_reload(run);
 }
 
+void run_reload_drop(struct run *run)
+{
+    struct reload *reload = steal(&run->reload);
+    if (reload && !failed(reload->r))
+        config_unref(reload->config);
+    mem_free(reload);
+}
+
 void run_reload(struct run *run)
 {
     run->reload_again = run->reload != NULL;

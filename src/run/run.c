@@ -262,6 +262,7 @@ static result boot(struct run *run, struct diag *diag)
 
 static void release(struct run *run)
 {
+    run_reload_drop(run);
     server_free(run->server);
     server_free(run->admin);
     if (run->role)

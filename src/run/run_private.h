@@ -86,6 +86,8 @@ void run_begin(struct io_post *boot);
  * `errors` holds what was wrong. */
 result run_config_read(struct run *run, struct config **ret_config, struct config_errors *errors);
 void run_reload(struct run *run);
+/* After the loops have ended: one that they had no turn left for. */
+void run_reload_drop(struct run *run);
 /* What a module's reload acts on. */
 void *run_context(struct run *run, const struct config_module *module);
 struct slab *run_slab_new(const struct run_config *config);

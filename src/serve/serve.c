@@ -115,7 +115,7 @@ static result plug_ins(struct serve *serve, const char *configured, const char *
 
 static result new_models(struct serve *serve, struct diag *diag)
 {
-    const struct serve_config *config = serve->config;
+    const struct serve_config *config = run_config(serve->run, &serve_module);
     TRY(plug_ins(serve, config->backends_path, "backends", &serve->backends));
     TRY(plug_ins(serve, config->engines_path, "engines", &serve->engines));
     struct model_set_options options = {
@@ -132,6 +132,9 @@ static result new_models(struct serve *serve, struct diag *diag)
         .slots = (int)config->slots,
     };
     struct file_info info;
+    text_init(&serve->path, 4096);
+    text_str(&serve->path, config->path);
+    TRY(text_result(&serve->path));
     TRY(file_stat(options.process, config->path, &info, diag));
     serve->path_is_file = info.kind == FILE_REGULAR;
     TRY(model_set_new(&options, &serve->models, diag));
@@ -146,6 +149,7 @@ static void serve_free(void *role)
     model_set_free(serve->models);
     text_release(&serve->backends);
     text_release(&serve->engines);
+    text_release(&serve->path);
     mem_free(serve);
 }
 
@@ -173,8 +177,8 @@ static result serve_start(struct run *run, void **ret_role, struct route_table *
     if (!serve)
         return diag_fail(diag, ERR_NO_MEMORY, "no memory for the role");
     serve->run = run;
-    serve->config = run_config(run, &serve_module);
-    result r = serve->config->path
+    const struct serve_config *config = run_config(run, &serve_module);
+    result r = config->path
                    ? new_models(serve, diag)
                    : diag_fail(diag, ERR_ARGUMENT,
                                "no model is named: expected `weir serve PATH`, or `models: "
@@ -200,7 +204,7 @@ static void settled(void *arg)
         run_ready(serve->run);
         return;
     }
-    struct span why = span_cstr(version_error_text(only)), path = span_cstr(serve->config->path);
+    struct span why = span_cstr(version_error_text(only)), path = text_span(&serve->path);
     char text[1024];
     if (span_search(why, path) < why.len) /* it names the file already */
         path = SPAN("the model");

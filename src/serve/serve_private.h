@@ -18,8 +18,8 @@ struct serve {
     struct run *run;
     struct model_set *models;
     struct text backends, engines; /* folders */
+    struct text path;              /* that was scanned: a reload's may be another */
     bool path_is_file;
-    const struct serve_config *config;
 };
 
 /* Above this, a body is decoded and an answer encoded by a worker, so that no other

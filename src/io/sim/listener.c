@@ -1,18 +1,30 @@
-/* Listeners: every process of a world sees the same addresses. */
+/* Listeners, and the sockets they accept from: every process of a world sees the same
+ * addresses. */
 #include "base/alloc.h"
 #include "io/sim/sim_private.h"
 
 #define BACKLOG 4096
 #define ACCEPTS_A_TURN 64
 
-struct sim_listener {
-    struct listener base;
-    struct sim_io io;
-    struct list_node world_node, loop_node;
+/* What is bound. One that was inherited stays when its listener goes. */
+struct sim_socket {
+    struct list_node world_node;
+    struct sim_host *host;
+    char *name; /* inherited under it, or NULL */
     struct io_address address;
     struct list queue; /* of ends that were not accepted yet */
     int queued, backlog;
-    bool shard, paused, closed, looking;
+    bool shard;
+    struct sim_listener *listener; /* NULL: none */
+};
+
+struct sim_listener {
+    struct listener base;
+    struct sim_io io;
+    struct list_node loop_node;
+    struct sim_socket *socket; /* NULL: its process has crashed */
+    struct io_address address;
+    bool paused, closed, looking;
 };
 
 static struct sim_listener *sim_listener(struct listener *listener)
@@ -46,28 +58,35 @@ static uint16_t new_port(struct world *world)
 
 static bool in_use(struct world *world, const struct io_address *address, bool shard)
 {
-    struct list_node *node = list_first(&world->listeners);
-    for (; node; node = list_next(&world->listeners, node)) {
-        struct sim_listener *l = CONTAINER_OF(node, struct sim_listener, world_node);
-        if ((reaches(&l->address, address) || reaches(address, &l->address)) &&
-            !(shard && l->shard))
+    struct list_node *node = list_first(&world->sockets);
+    for (; node; node = list_next(&world->sockets, node)) {
+        struct sim_socket *s = CONTAINER_OF(node, struct sim_socket, world_node);
+        if ((reaches(&s->address, address) || reaches(address, &s->address)) &&
+            !(shard && s->shard))
             return true;
     }
     return false;
 }
 
+static bool accepts(const struct sim_listener *l)
+{
+    return !l->closed && !l->paused && l->socket && l->socket->queued > 0;
+}
+
 static void watch(struct sim_listener *l)
 {
-    if (!l->paused && l->queued > 0)
+    if (l && accepts(l))
         sim_loop_ready(l->base.loop, &l->io);
 }
 
 static void accept_one(struct sim_listener *l)
 {
     struct sim_process *process = sim_process(l->base.loop->process);
-    struct sim_end *end = CONTAINER_OF(list_pop(&l->queue), struct sim_end, queue);
-    l->queued--;
-    if (!sim_end_count(end)) {
+    struct sim_end *end = CONTAINER_OF(list_pop(&l->socket->queue), struct sim_end, queue);
+    l->socket->queued--;
+    sim_end_hold(end, process);
+    if (sim_chance(process->world, process->world->faults.accept_permille, 1000) ||
+        !sim_end_count(end)) {
         l->base.dropped++;
         sim_end_close(end, false);
         return;
@@ -80,7 +99,7 @@ static void look(struct sim_io *io)
 {
     struct sim_listener *l = CONTAINER_OF(io, struct sim_listener, io);
     l->looking = true;
-    for (int i = 0; i < ACCEPTS_A_TURN && !l->closed && !l->paused && l->queued > 0; i++)
+    for (int i = 0; i < ACCEPTS_A_TURN && accepts(l); i++)
         accept_one(l);
     l->looking = false;
     if (l->closed)
@@ -89,23 +108,24 @@ static void look(struct sim_io *io)
         watch(l);
 }
 
-enum sim_knock sim_knock(struct world *world, const struct io_address *address,
-                         struct sim_conn **ret_conn)
+enum sim_knock sim_knock(struct world *world, struct sim_host *host,
+                         const struct io_address *address, struct sim_conn **ret_conn)
 {
-    struct sim_listener *found = NULL;
+    struct sim_socket *found = NULL;
     uint64_t candidates = 0;
-    struct list_node *node = list_first(&world->listeners);
-    for (; node; node = list_next(&world->listeners, node)) {
-        struct sim_listener *l = CONTAINER_OF(node, struct sim_listener, world_node);
+    struct list_node *node = list_first(&world->sockets);
+    for (; node; node = list_next(&world->sockets, node)) {
+        struct sim_socket *s = CONTAINER_OF(node, struct sim_socket, world_node);
         /* One of several shards: each with the same chance. */
-        if (reaches(&l->address, address) && sim_draw_below(world, ++candidates) == 0)
-            found = l;
+        if (reaches(&s->address, address) && sim_draw_below(world, ++candidates) == 0)
+            found = s;
     }
     if (!found)
         return address->family == IO_UNIX ? KNOCK_NOT_FOUND : KNOCK_REFUSED;
-    if (sim_draw_below(world, 1000) < world->faults.refuse_permille)
+    if (sim_chance(world, world->faults.refuse_permille, 1000))
         return KNOCK_REFUSED;
-    if (found->queued >= found->backlog)
+    if (found->queued >= found->backlog || sim_is_cut(world, host, found->host) ||
+        sim_is_cut(world, found->host, host))
         return KNOCK_FULL;
     struct sim_conn *conn = sim_conn_new(world, address->family == IO_UNIX);
     struct sim_end *end = &conn->ends[1];
@@ -114,19 +134,82 @@ enum sim_knock sim_knock(struct world *world, const struct io_address *address,
         memcpy(end->peer.ip, address->ip, sizeof(end->peer.ip));
         end->peer.port = new_port(world);
     }
-    sim_end_hold(end, sim_process(found->base.loop->process));
+    sim_end_open(end, found->host);
     list_push(&found->queue, &end->queue);
     found->queued++;
-    watch(found);
+    watch(found->listener);
     *ret_conn = conn;
     return KNOCK_TAKEN;
 }
 
-result sim_listen(struct loop *loop, const struct io_address *address,
-                  const struct listen_options *options, listener_fn fn, void *arg,
-                  struct listener **ret_listener, struct diag *diag)
+/* ---- sockets --------------------------------------------------------------------------- */
+
+static struct sim_socket *socket_new(struct world *world, struct sim_host *host,
+                                     const struct io_address *address, int backlog)
 {
-    struct world *world = sim_world_of(loop);
+    struct sim_socket *s = sim_new(sizeof(*s));
+    s->host = host;
+    s->address = *address;
+    s->backlog = backlog > 0 ? backlog : BACKLOG;
+    list_init(&s->queue);
+    list_push(&world->sockets, &s->world_node);
+    return s;
+}
+
+static void socket_free(struct sim_socket *s)
+{
+    struct list_node *node;
+    while ((node = list_pop(&s->queue)))
+        sim_end_close(CONTAINER_OF(node, struct sim_end, queue), true);
+    list_remove(&s->world_node);
+    mem_free(s->name);
+    mem_free(s);
+}
+
+/* The listener lets go of it; callers wait in one that was inherited. */
+static void socket_leave(struct sim_listener *l)
+{
+    struct sim_socket *s = steal(&l->socket);
+    if (!s)
+        return;
+    s->listener = NULL;
+    if (!s->name)
+        socket_free(s);
+}
+
+void sim_inherit(struct process *process, const char *name, const struct io_address *address)
+{
+    struct sim_process *p = sim_process(process);
+    struct sim_socket *s = socket_new(p->world, p->host, address, 0);
+    s->name = mem_must(mem_strdup(name), strlen(name));
+}
+
+/* The one that the machine holds by that name; one that has a listener is taken. */
+static struct sim_socket *inherited(struct sim_process *process, const char *name)
+{
+    struct list_node *node = list_first(&process->world->sockets);
+    for (; node && name; node = list_next(&process->world->sockets, node)) {
+        struct sim_socket *s = CONTAINER_OF(node, struct sim_socket, world_node);
+        if (s->host == process->host && s->name && !s->listener && strcmp(s->name, name) == 0)
+            return s;
+    }
+    return NULL;
+}
+
+void sim_sockets_release(struct world *world)
+{
+    struct list_node *node;
+    while ((node = list_first(&world->sockets)))
+        socket_free(CONTAINER_OF(node, struct sim_socket, world_node));
+}
+
+/* ---- listeners -------------------------------------------------------------------------- */
+
+static result bind_new(struct sim_process *process, const struct io_address *address,
+                       const struct listen_options *options, struct sim_socket **ret_socket,
+                       struct diag *diag)
+{
+    struct world *world = process->world;
     struct io_address at = *address;
     while (at.family != IO_UNIX && address->port == 0) {
         at.port = new_port(world);
@@ -139,15 +222,27 @@ result sim_listen(struct loop *loop, const struct io_address *address,
         return diag_fail(diag, ERR_ADDRESS_IN_USE, "cannot listen on %s: the address is in use",
                          name);
     }
+    *ret_socket = socket_new(world, process->host, &at, options->backlog);
+    (*ret_socket)->shard = options->shard;
+    return OK;
+}
+
+result sim_listen(struct loop *loop, const struct io_address *address,
+                  const struct listen_options *options, listener_fn fn, void *arg,
+                  struct listener **ret_listener, struct diag *diag)
+{
+    struct sim_process *process = sim_process(loop->process);
+    struct sim_socket *socket = inherited(process, options->name);
+    if (!socket)
+        TRY(bind_new(process, address, options, &socket, diag));
     struct sim_listener *l = sim_new(sizeof(*l));
     l->base = (struct listener){.loop = loop, .fn = fn, .arg = arg};
     l->io.ready = look;
-    l->address = at;
-    l->backlog = options->backlog > 0 ? options->backlog : BACKLOG;
-    l->shard = options->shard;
-    list_init(&l->queue);
-    list_push(&world->listeners, &l->world_node);
+    l->socket = socket;
+    l->address = socket->address;
+    socket->listener = l;
     list_push(&sim_loop(loop)->listeners, &l->loop_node);
+    watch(l);
     *ret_listener = &l->base;
     return OK;
 }
@@ -174,13 +269,9 @@ void sim_listener_resume(struct listener *listener)
 void sim_listener_close(struct listener *listener)
 {
     struct sim_listener *l = sim_listener(listener);
-    struct list_node *node;
-    while ((node = list_pop(&l->queue)))
-        sim_end_close(CONTAINER_OF(node, struct sim_end, queue), true);
-    l->queued = 0;
+    socket_leave(l);
     l->closed = true;
     list_remove(&l->io.node);
-    list_remove(&l->world_node);
     list_remove(&l->loop_node);
     if (!l->looking)
         mem_free(l);
@@ -191,4 +282,11 @@ void sim_listeners_release(struct sim_loop *loop)
     struct list_node *node;
     while ((node = list_first(&loop->listeners)))
         sim_listener_close(&CONTAINER_OF(node, struct sim_listener, loop_node)->base);
+}
+
+void sim_listeners_lose(struct sim_loop *loop)
+{
+    struct list_node *node = list_first(&loop->listeners);
+    for (; node; node = list_next(&loop->listeners, node))
+        socket_leave(CONTAINER_OF(node, struct sim_listener, loop_node));
 }

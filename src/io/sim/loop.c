@@ -16,11 +16,14 @@ static void plan(struct sim_loop *loop)
     if (!busy && loop->base.tick_next == UINT64_MAX)
         return;
     io_time at = busy ? world->now + TURN_MAX : (io_time)(loop->base.tick_next << LOOP_TICK_SHIFT);
+    io_time resumed_at = sim_process(loop->base.process)->paused_until;
+    at = MAX(at, resumed_at);
     if (sim_scheduled(&loop->turn) && loop->turn.at <= at)
         return;
     sim_cancel(world, &loop->turn);
     if (busy)
         at = world->now + TURN_MIN + (io_time)sim_draw_below(world, TURN_MAX - TURN_MIN + 1);
+    at = MAX(at, resumed_at);
     sim_schedule(world, &loop->turn, at);
 }
 
@@ -74,8 +77,11 @@ static void turn(struct sim_event *event)
 {
     struct sim_loop *loop = CONTAINER_OF(event, struct sim_loop, turn);
     struct world *world = sim_world_of(&loop->base);
-    if (sim_process(loop->base.process)->stopped)
+    const struct sim_process *process = sim_process(loop->base.process);
+    if (process->stopped)
         return;
+    if (process->paused_until > world->now)
+        return; /* it is planned anew */
     loop_turn_begin(&loop->base);
     sim_trace(world, "turn", (uint64_t)loop->base.process->id, (uint64_t)loop->base.index);
     bool timers_first = sim_draw(world) & 1;

@@ -1,14 +1,20 @@
 /* Connections: two ends, and between them two buffers through which bytes take their
  * time. An end that is closed sends FIN, or RST when bytes were left unread in it, or
- * when bytes come later; like a kernel. */
+ * when bytes come later; like a kernel. What meets a cut waits until it heals; what an
+ * end sends on a connection that has vanished is dropped. Either way the end gives the
+ * connection up in the end. */
 #include "base/alloc.h"
 #include "io/sim/sim_private.h"
 
 enum arrival_kind { ARRIVE_BYTES, ARRIVE_FIN, ARRIVE_RESET, ARRIVE_ROOM };
 
+/* When Linux does by default (tcp_retries2, tcp(7)). */
+#define GIVE_UP (924 * IO_SEC)
+
 /* Something on its way from one end to the other. */
 struct arrival {
     struct sim_event event;
+    struct list_node held; /* in the world's list, not scheduled */
     struct sim_conn *conn;
     enum arrival_kind kind;
     int from; /* side */
@@ -39,13 +45,13 @@ static void send(struct sim_conn *conn, int from, enum arrival_kind kind, size_t
 
 /* The end's connection is over. Bytes that had come but were not read may or may not be
  * lost by it, as among kernels. */
-static void reset_end(struct sim_end *end)
+static void break_end(struct sim_end *end, enum err code)
 {
     struct sim_conn *conn = end->conn;
     struct sim_pipe *in = &conn->pipes[!end->side];
-    if (!end->process || end->reset)
+    if (!end->open || end->error)
         return;
-    end->reset = true;
+    end->error = (uint8_t)code;
     in->len = in->visible;
     if (sim_draw(conn->world) & 1)
         empty(in);
@@ -62,10 +68,10 @@ static void arrive(struct sim_event *event)
     sim_trace(conn->world, "arrive", (uint64_t)a->kind, a->len);
     switch (a->kind) {
     case ARRIVE_BYTES:
-        if (!to->process) {
+        if (!to->open) {
             empty(pipe);
             send(conn, to->side, ARRIVE_RESET, 0);
-        } else if (!to->reset) {
+        } else if (!to->error) {
             pipe->visible = MIN(pipe->visible + a->len, pipe->len);
         }
         break;
@@ -73,31 +79,123 @@ static void arrive(struct sim_event *event)
         pipe->fin_arrived = true;
         break;
     case ARRIVE_RESET:
-        reset_end(to);
+        break_end(to, ERR_RESET);
         break;
     case ARRIVE_ROOM:
         break;
     }
-    if (to->process)
+    if (to->open)
         changed(to);
     mem_free(a);
     unref(conn);
 }
 
-static void send(struct sim_conn *conn, int from, enum arrival_kind kind, size_t len)
+static void give_up(struct sim_event *event)
 {
-    struct arrival *a = sim_new(sizeof(*a));
-    struct sim_pipe *pipe = &conn->pipes[from];
-    *a =
-        (struct arrival){.event.run = arrive, .conn = conn, .kind = kind, .from = from, .len = len};
-    conn->refs++;
+    struct sim_end *end = CONTAINER_OF(event, struct sim_end, give_up);
+    sim_trace(end->conn->world, "give up", 0, 0);
+    break_end(end, ERR_DEADLINE);
+    unref(end->conn);
+}
+
+static void give_up_later(struct sim_end *end)
+{
+    if (!end->open || sim_scheduled(&end->give_up))
+        return;
+    end->conn->refs++;
+    end->give_up.run = give_up;
+    sim_schedule(end->conn->world, &end->give_up, end->conn->world->now + GIVE_UP);
+}
+
+static void give_up_not(struct sim_end *end)
+{
+    if (!sim_scheduled(&end->give_up))
+        return;
+    sim_cancel(end->conn->world, &end->give_up);
+    unref(end->conn);
+}
+
+static void set_out(struct arrival *a)
+{
+    struct sim_conn *conn = a->conn;
+    struct sim_pipe *pipe = &conn->pipes[a->from];
     io_time at = conn->world->now + sim_draw_delay(conn->world);
-    if (kind != ARRIVE_ROOM) {
+    if (a->kind != ARRIVE_ROOM) {
         /* One behind the other: two of one moment could change places. */
         at = MAX(at, pipe->arrival_last + 1);
         pipe->arrival_last = at;
     }
     sim_schedule(conn->world, &a->event, at);
+}
+
+static void send(struct sim_conn *conn, int from, enum arrival_kind kind, size_t len)
+{
+    struct sim_end *end = &conn->ends[from];
+    bool cut = sim_is_cut(conn->world, end->host, conn->ends[!from].host);
+    if ((cut || conn->vanished) && (kind == ARRIVE_BYTES || kind == ARRIVE_FIN))
+        give_up_later(end);
+    if (conn->vanished)
+        return;
+    struct arrival *a = sim_new(sizeof(*a));
+    *a =
+        (struct arrival){.event.run = arrive, .conn = conn, .kind = kind, .from = from, .len = len};
+    conn->refs++;
+    if (cut)
+        list_push(&conn->world->held, &a->held);
+    else
+        set_out(a);
+}
+
+/* ---- cuts -------------------------------------------------------------------------- */
+
+static struct sim_cut *find_cut(struct world *world, const struct sim_host *from,
+                                const struct sim_host *to)
+{
+    struct list_node *node = list_first(&world->cuts);
+    for (; node; node = list_next(&world->cuts, node)) {
+        struct sim_cut *cut = CONTAINER_OF(node, struct sim_cut, node);
+        if (cut->from == from && cut->to == to)
+            return cut;
+    }
+    return NULL;
+}
+
+bool sim_is_cut(struct world *world, const struct sim_host *from, const struct sim_host *to)
+{
+    return find_cut(world, from, to) != NULL;
+}
+
+static void heal(struct world *world, const struct sim_host *from, const struct sim_host *to)
+{
+    struct list_node *node = list_first(&world->held), *next;
+    for (; node; node = next) {
+        next = list_next(&world->held, node);
+        struct arrival *a = CONTAINER_OF(node, struct arrival, held);
+        struct sim_conn *conn = a->conn;
+        if (conn->ends[a->from].host != from || conn->ends[!a->from].host != to)
+            continue;
+        list_remove(&a->held);
+        give_up_not(&conn->ends[a->from]);
+        set_out(a);
+    }
+}
+
+void sim_cut(struct world *world, const char *from, const char *to, bool cut)
+{
+    struct sim_host *sender = sim_host(world, from), *receiver = sim_host(world, to);
+    struct sim_cut *there = find_cut(world, sender, receiver);
+    if (cut == (there != NULL))
+        return;
+    sim_trace(world, cut ? "cut" : "heal", 0, 0);
+    if (cut) {
+        there = sim_new(sizeof(*there));
+        *there = (struct sim_cut){.from = sender, .to = receiver};
+        list_push(&world->cuts, &there->node);
+    } else {
+        list_remove(&there->node);
+        mem_free(there);
+        heal(world, sender, receiver);
+    }
 }
 
 /* ---- ends ------------------------------------------------------------------------------ */
@@ -111,17 +209,28 @@ struct sim_conn *sim_conn_new(struct world *world, bool is_unix)
         size_t cap = world->faults.buffer_bytes;
         conn->ends[side].conn = conn;
         conn->ends[side].side = side;
-        conn->pipes[side] = (struct sim_pipe){.ring = sim_new(cap), .cap = cap};
+        conn->pipes[side] = (struct sim_pipe){.cap = cap};
     }
     return conn;
 }
 
+void sim_end_open(struct sim_end *end, struct sim_host *host)
+{
+    end->host = host;
+    end->open = true;
+    end->conn->refs++;
+}
+
 void sim_end_hold(struct sim_end *end, struct sim_process *process)
 {
-    ASSERT(!end->process);
+    ASSERT(end->open && !end->process);
     end->process = process;
     list_push(&process->ends, &end->node);
-    end->conn->refs++;
+}
+
+void sim_end_vanish(struct sim_end *end)
+{
+    end->conn->vanished = true;
 }
 
 bool sim_end_count(struct sim_end *end)
@@ -136,7 +245,7 @@ bool sim_end_count(struct sim_end *end)
 void sim_end_shutdown(struct sim_end *end)
 {
     struct sim_pipe *out = &end->conn->pipes[end->side];
-    if (out->fin || end->reset)
+    if (out->fin || end->error)
         return;
     out->fin = true;
     send(end->conn, end->side, ARRIVE_FIN, 0);
@@ -146,18 +255,21 @@ void sim_end_close(struct sim_end *end, bool reset)
 {
     struct sim_conn *conn = end->conn;
     struct sim_pipe *in = &conn->pipes[!end->side];
-    ASSERT(end->process);
-    if (!end->reset) {
+    ASSERT(end->open);
+    if (!end->error) {
         if ((reset && !conn->is_unix) || in->visible > 0)
             send(conn, end->side, ARRIVE_RESET, 0);
         else
             sim_end_shutdown(end);
     }
     empty(in);
+    give_up_not(end);
     list_remove(&end->node);
-    end->process->descriptors_now -= end->counted;
+    if (end->process)
+        end->process->descriptors_now -= end->counted;
     end->process = NULL;
     end->stream = NULL;
+    end->open = false;
     unref(conn);
 }
 
@@ -169,13 +281,13 @@ static bool at_eof(const struct sim_end *end)
 
 bool sim_end_readable(const struct sim_end *end)
 {
-    return end->conn->pipes[!end->side].visible > 0 || at_eof(end) || end->reset;
+    return end->conn->pipes[!end->side].visible > 0 || at_eof(end) || end->error;
 }
 
 bool sim_end_writable(const struct sim_end *end)
 {
     const struct sim_pipe *out = &end->conn->pipes[end->side];
-    return out->len < out->cap || out->fin || end->reset;
+    return out->len < out->cap || out->fin || end->error;
 }
 
 size_t sim_end_read(struct sim_end *end, struct span_mut into)
@@ -183,7 +295,7 @@ size_t sim_end_read(struct sim_end *end, struct span_mut into)
     struct world *world = end->conn->world;
     struct sim_pipe *in = &end->conn->pipes[!end->side];
     size_t len = MIN(into.len, in->visible);
-    if (len > 1 && sim_draw_below(world, 100) < world->faults.short_read_percent)
+    if (len > 1 && sim_chance(world, world->faults.short_read_percent, 100))
         len = 1 + (size_t)sim_draw_below(world, len - 1);
     for (size_t done = 0; done < len;) {
         size_t run = MIN(len - done, in->cap - in->head);
@@ -194,7 +306,7 @@ size_t sim_end_read(struct sim_end *end, struct span_mut into)
     bool was_full = in->len == in->cap;
     in->len -= len;
     in->visible -= len;
-    if (was_full && len > 0 && !end->reset)
+    if (was_full && len > 0 && !end->error)
         send(end->conn, end->side, ARRIVE_ROOM, 0);
     return len;
 }
@@ -215,10 +327,12 @@ size_t sim_end_write(struct sim_end *end, const struct span *parts, int count)
     struct sim_conn *conn = end->conn;
     struct world *world = conn->world;
     struct sim_pipe *out = &conn->pipes[end->side];
-    if (end->reset || out->fin)
+    if (end->error || out->fin)
         return 0;
+    if (!out->ring)
+        out->ring = mem_must(mem_alloc(out->cap), out->cap);
     size_t room = out->cap - out->len, total = 0;
-    if (room > 0 && sim_draw_below(world, 100) < world->faults.short_write_percent)
+    if (room > 0 && sim_chance(world, world->faults.short_write_percent, 100))
         room = (size_t)sim_draw_below(world, room);
     for (int i = 0; i < count && total < room; i++) {
         struct span part = span_first(parts[i], room - total);
@@ -227,7 +341,9 @@ size_t sim_end_write(struct sim_end *end, const struct span *parts, int count)
     }
     if (total == 0)
         return 0;
-    if (sim_draw_below(world, 1000) < world->faults.reset_permille) {
+    if (sim_chance(world, world->faults.vanish_permille, 1000))
+        conn->vanished = true;
+    if (sim_chance(world, world->faults.reset_permille, 1000)) {
         send(conn, end->side, ARRIVE_RESET, 0);
         send(conn, !end->side, ARRIVE_RESET, 0);
     } else {

@@ -16,7 +16,12 @@ static io_time clock_now(struct process *process)
 
 static io_time wall(struct process *process)
 {
-    return WALL_START + sim_process(process)->world->now;
+    return WALL_START + sim_process(process)->world->now + sim_process(process)->host->wall_ahead;
+}
+
+void sim_wall_jump(struct process *process, io_time by)
+{
+    sim_process(process)->host->wall_ahead += by;
 }
 
 static io_time thread_cpu(struct process *process)
@@ -121,7 +126,7 @@ static result watch_signal(struct process *base, int signal_number,
 void sim_signal(struct process *process, int signal_number)
 {
     struct sim_watch *watch = find_watch(process, signal_number);
-    if (!watch || watch->pending)
+    if (!watch || watch->pending || sim_process(process)->stopped)
         return; /* two of a kind become one, as in a kernel */
     watch->pending = true;
     loop_post(process->loops[0], &watch->post);
@@ -131,7 +136,8 @@ static result datagram(struct process *process, const char *path, struct span by
 {
     if (!*path)
         return fail(ERR_ARGUMENT);
-    sim_datagram_record(sim_process(process)->world, path, bytes);
+    if (!sim_process(process)->crashed)
+        sim_datagram_record(sim_process(process)->world, path, bytes);
     return OK;
 }
 
@@ -151,6 +157,37 @@ static void stop(struct process *base)
     struct sim_process *process = sim_process(base);
     sim_trace(process->world, "stop", (uint64_t)base->id, 0);
     process->stopped = true;
+}
+
+void sim_pause(struct process *process, io_time until)
+{
+    ASSERT(until != TIME_NEVER);
+    sim_process(process)->paused_until = until;
+}
+
+void sim_crash(struct process *process, enum sim_crash how)
+{
+    struct sim_process *p = sim_process(process);
+    if (p->crashed)
+        return;
+    sim_trace(p->world, "crash", (uint64_t)process->id, (uint64_t)how);
+    p->stopped = p->crashed = true;
+    for (int i = 0; i < process->loop_count; i++) {
+        sim_listeners_lose(sim_loop(process->loops[i]));
+        sim_streams_lose(sim_loop(process->loops[i]));
+    }
+    struct list_node *node;
+    while ((node = list_first(&p->ends))) {
+        struct sim_end *end = CONTAINER_OF(node, struct sim_end, node);
+        if (end->stream)
+            sim_stream_lose(end->stream);
+        if (how == SIM_POWER_LOST)
+            sim_end_vanish(end);
+        sim_end_close(end, false);
+    }
+    if (how == SIM_POWER_LOST)
+        sim_files_power_loss(p->world, p->host->root);
+    sim_pools_finish(p);
 }
 
 static void wake(struct loop *loop)
@@ -176,7 +213,7 @@ static void release(struct process *base)
     for (int i = 0; i < base->loop_count; i++)
         mem_free(base->loops[i]);
     for (int i = 0; i < 2; i++)
-        mem_free(process->standard[i].path);
+        sim_node_unref(process->standard[i].file);
     list_remove(&process->node);
     mem_free(base->loops);
     mem_free(process);
@@ -254,9 +291,7 @@ struct process *sim_process_new(struct world *world, const char *name, int loops
         sim_loop_init(loop, base, i);
         base->loops[i] = &loop->base;
     }
-    for (int i = 0; i < 2; i++) {
-        process->standard[i].base.process = base;
-        process->standard[i].path = mem_must(mem_strdup(standard[i]), strlen(standard[i]));
-    }
+    for (int i = 0; i < 2; i++)
+        sim_file_open_standard(process, &process->standard[i], standard[i]);
     return base;
 }

@@ -16,11 +16,18 @@ struct sim_event {
     void (*run)(struct sim_event *event);
 };
 
-struct sim_file_data {
-    struct list_node node;
-    char *path;
+/* A file or folder. */
+struct sim_node {
+    struct list_node node; /* in its folder */
+    struct sim_node *folder;
+    char *name;
+    bool is_folder;
+    struct list children;
+    int refs; /* the folder it lies in, and who has it open */
     struct text bytes;
     io_time modified_at;
+    size_t safe_len;  /* bytes that a power loss leaves */
+    io_time dirty_at; /* since when there are others */
 };
 
 struct sim_env {
@@ -32,7 +39,23 @@ struct sim_env {
 struct sim_host {
     struct list_node node;
     char *name;
-    struct list files, env;
+    struct list env;
+    struct sim_node *root;
+    uint64_t disk_room;
+    io_time wall_ahead; /* of the world's clock */
+};
+
+/* What came to pass; kept for `sim_trace_tail`. */
+struct sim_happening {
+    io_time at;
+    const char *what;
+    uint64_t a, b;
+};
+
+/* Nothing gets from one machine to the other. */
+struct sim_cut {
+    struct list_node node;
+    struct sim_host *from, *to;
 };
 
 struct world {
@@ -40,7 +63,12 @@ struct world {
     io_time now;
     uint64_t random, serial, trace;
     struct sim_faults faults;
-    struct list hosts, processes, listeners, datagrams;
+    struct list hosts, processes, sockets, datagrams;
+    struct list cuts, held; /* held: arrivals that a cut keeps back */
+    struct sim_happening tail[SIM_TRACE_TAIL];
+    uint64_t happenings;
+    void (*watch)(void *arg);
+    void *watch_arg;
     int processes_made;
     uint16_t port_last;
     io_time cpu;
@@ -53,12 +81,14 @@ struct sim_worker {
     struct sim_process *process;
     struct sim_pool *pool;
     struct io_work *job; /* NULL: idle */
+    bool ran;            /* its end is still to be posted */
     int index;
 };
 
 struct sim_pool {
     struct io_work *first, *last;
     struct sim_worker *workers;
+    io_time stalled_until;
 };
 
 struct sim_watch {
@@ -72,7 +102,7 @@ struct sim_watch {
 
 struct sim_file {
     struct file base;
-    char *path;
+    struct sim_node *file;
 };
 
 struct sim_process {
@@ -80,7 +110,8 @@ struct sim_process {
     struct list_node node;
     struct world *world;
     struct sim_host *host;
-    bool stopped;
+    bool stopped, crashed;
+    io_time paused_until;
     struct sim_pool pools[WORK_KINDS];
     int jobs; /* queued or running */
     struct sim_watch *watches;
@@ -131,6 +162,8 @@ static inline bool sim_scheduled(const struct sim_event *event)
     return event->node.place != 0;
 }
 void sim_trace(struct world *world, const char *what, uint64_t a, uint64_t b);
+/* Whether it happens, this time. */
+bool sim_chance(struct world *world, uint64_t per, uint64_t of);
 /* A zeroed block; no memory aborts. */
 void *sim_new(size_t size);
 /* Kept for `sim_datagrams`. */
@@ -150,6 +183,7 @@ uint64_t sim_turns(const struct loop *loop);
 /* work.c */
 void sim_pools_init(struct sim_process *process);
 /* Runs what is queued, at once. */
+void sim_pools_finish(struct sim_process *process);
 void sim_pools_release(struct sim_process *process);
 void sim_work_submit(struct process *base, enum io_work_kind kind, struct io_work *work);
 int sim_work_index(struct process *process);
@@ -164,12 +198,16 @@ struct sim_pipe {
 
 struct sim_end {
     struct list_node node;  /* in its process's list */
-    struct list_node queue; /* in its listener's backlog */
+    struct list_node queue; /* in its socket's backlog */
     struct sim_conn *conn;
-    struct sim_process *process; /* who holds it; NULL: nobody any more */
+    struct sim_host *host;
+    struct sim_process *process; /* who holds it; NULL: nobody yet, or any more */
     struct stream *stream;       /* NULL: detached, or not accepted yet */
     struct io_address peer;
-    bool reset, counted; /* counted: as a descriptor of its process */
+    struct sim_event give_up; /* what it sent has not got through for too long */
+    bool open;
+    bool counted;  /* as a descriptor of its process */
+    uint8_t error; /* enum err: the connection has broken */
     int side;
 };
 
@@ -177,15 +215,21 @@ struct sim_conn {
     struct world *world;
     struct sim_end ends[2];
     struct sim_pipe pipes[2]; /* pipes[s]: what the end of side s writes */
-    bool is_unix;
-    int refs; /* ends that are held, and events on their way */
+    bool is_unix, vanished;
+    int refs; /* ends that are open, and events on their way */
 };
 
 struct sim_conn *sim_conn_new(struct world *world, bool is_unix);
+void sim_end_open(struct sim_end *end, struct sim_host *host);
+/* Of an open end. */
 void sim_end_hold(struct sim_end *end, struct sim_process *process);
 /* From now on it is one of its process's descriptors; false when there are too many. */
 bool sim_end_count(struct sim_end *end);
 void sim_end_close(struct sim_end *end, bool reset);
+/* The machine is gone, and sends nothing any more. */
+void sim_end_vanish(struct sim_end *end);
+/* Whether nothing gets through. */
+bool sim_is_cut(struct world *world, const struct sim_host *from, const struct sim_host *to);
 void sim_end_shutdown(struct sim_end *end);
 bool sim_end_readable(const struct sim_end *end);
 bool sim_end_writable(const struct sim_end *end);
@@ -208,6 +252,10 @@ void sim_stream_free(struct stream *stream);
 /* Something about its end has changed. */
 void sim_stream_changed(struct stream *stream);
 void sim_streams_release(struct sim_loop *loop);
+/* Their process has crashed: they have no ends any more. */
+void sim_streams_lose(struct sim_loop *loop);
+/* Its end is gone. */
+void sim_stream_lose(struct stream *stream);
 
 /* listener.c */
 result sim_listen(struct loop *loop, const struct io_address *address,
@@ -218,10 +266,15 @@ void sim_listener_pause(struct listener *listener);
 void sim_listener_resume(struct listener *listener);
 void sim_listener_close(struct listener *listener);
 void sim_listeners_release(struct sim_loop *loop);
+/* Their process has crashed: they have no sockets any more. */
+void sim_listeners_lose(struct sim_loop *loop);
+/* Those that were inherited. */
+void sim_sockets_release(struct world *world);
 enum sim_knock { KNOCK_TAKEN, KNOCK_REFUSED, KNOCK_NOT_FOUND, KNOCK_FULL };
-/* A connection asks at `address`: if taken, its end 1 waits in the backlog. */
-enum sim_knock sim_knock(struct world *world, const struct io_address *address,
-                         struct sim_conn **ret_conn);
+/* A connection of a caller on `host` asks at `address`: if taken, its end 1 waits in the
+ * backlog. KNOCK_FULL: no answer, so it may ask again. */
+enum sim_knock sim_knock(struct world *world, struct sim_host *host,
+                         const struct io_address *address, struct sim_conn **ret_conn);
 
 /* file.c */
 result sim_file_stat(struct process *base, const char *path, struct file_info *ret_info,
@@ -235,4 +288,10 @@ struct file *sim_file_standard(struct process *base, int descriptor);
 bool sim_file_is_terminal(struct file *file);
 result sim_file_append(struct file *base, struct span bytes);
 void sim_file_close(struct file *base);
-void sim_host_free(struct sim_host *host);
+/* What was not safe is lost, by chance; the bytes are of the disk's beginning. */
+void sim_files_power_loss(struct world *world, struct sim_node *node);
+struct sim_node *sim_folder_new(void);
+/* With all that lies below. */
+void sim_node_unref(struct sim_node *node);
+/* An output file of a process, made. */
+void sim_file_open_standard(struct sim_process *process, struct sim_file *file, const char *path);

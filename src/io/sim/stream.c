@@ -50,7 +50,7 @@ static void look_to_read(struct sim_stream *s)
     if (len > 0)
         stream_read_deliver(&s->base, span_of(into.ptr, len));
     else
-        stream_read_end(&s->base, s->end->reset ? ERR_RESET : ERR_NONE);
+        stream_read_end(&s->base, (enum err)s->end->error);
 }
 
 static void look(struct sim_io *io)
@@ -126,13 +126,15 @@ static void knock(struct sim_event *event)
     struct sim_stream *s = CONTAINER_OF(event, struct sim_stream, connect);
     struct world *world = sim_world_of(s->base.loop);
     struct sim_conn *conn;
-    enum sim_knock answer = sim_knock(world, &s->to, &conn);
+    enum sim_knock answer =
+        sim_knock(world, sim_process(s->base.loop->process)->host, &s->to, &conn);
     sim_trace(world, "connect", (uint64_t)answer, 0);
     switch (answer) {
     case KNOCK_TAKEN:
         s->end = &conn->ends[0];
         s->end->stream = &s->base;
         s->end->peer = s->to;
+        sim_end_open(s->end, sim_process(s->base.loop->process)->host);
         sim_end_hold(s->end, sim_process(s->base.loop->process));
         s->end->counted = steal_count(s);
         s->connect.run = answered;
@@ -189,7 +191,7 @@ size_t sim_try_write(struct stream *stream, const struct span *parts, int count)
 void sim_write(struct stream *stream)
 {
     struct sim_stream *s = sim_stream(stream);
-    if (!s->end || s->end->reset || s->end->conn->pipes[s->end->side].fin) {
+    if (!s->end || s->end->error || s->end->conn->pipes[s->end->side].fin) {
         stream_write_done(stream, ERR_CLOSED);
         return;
     }
@@ -248,4 +250,17 @@ void sim_streams_release(struct sim_loop *loop)
         let_go(s, false);
         sim_stream_free(&s->base);
     }
+}
+
+void sim_stream_lose(struct stream *stream)
+{
+    sim_stream(stream)->end = NULL;
+}
+
+void sim_streams_lose(struct sim_loop *loop)
+{
+    struct list_node *node = list_first(&loop->streams);
+    for (; node; node = list_next(&loop->streams, node))
+        sim_cancel(sim_world_of(&loop->base),
+                   &CONTAINER_OF(node, struct sim_stream, node)->connect);
 }

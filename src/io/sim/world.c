@@ -30,6 +30,11 @@ uint64_t sim_draw(struct world *world)
     return mix(world->random);
 }
 
+bool sim_chance(struct world *world, uint64_t per, uint64_t of)
+{
+    return per > 0 && sim_draw_below(world, of) < per;
+}
+
 uint64_t sim_draw_below(struct world *world, uint64_t bound)
 {
     return bound > 0 ? sim_draw(world) % bound : 0;
@@ -48,6 +53,25 @@ void sim_trace(struct world *world, const char *what, uint64_t a, uint64_t b)
     for (const char *c = what; *c; c++)
         h = h * 31 + (uint8_t)*c;
     world->trace = mix(mix(h + a * 0x9e3779b97f4a7c15u) + b);
+    world->tail[world->happenings++ % SIM_TRACE_TAIL] =
+        (struct sim_happening){world->now, what, a, b};
+}
+
+void sim_trace_tail(const struct world *world,
+                    void (*fn)(void *arg, io_time at, const char *what, uint64_t a, uint64_t b),
+                    void *arg)
+{
+    uint64_t count = MIN(world->happenings, (uint64_t)SIM_TRACE_TAIL);
+    for (uint64_t i = world->happenings - count; i < world->happenings; i++) {
+        const struct sim_happening *h = &world->tail[i % SIM_TRACE_TAIL];
+        fn(arg, h->at, h->what, h->a, h->b);
+    }
+}
+
+void sim_world_watch(struct world *world, void (*fn)(void *arg), void *arg)
+{
+    world->watch = fn;
+    world->watch_arg = arg;
 }
 
 uint64_t sim_trace_hash(const struct world *world)
@@ -80,6 +104,38 @@ void sim_world_faults(struct world *world, const struct sim_faults *faults)
         f->buffer_bytes = (size_t)128 << 10;
 }
 
+/* One of the kinds: in half of the worlds, and then between 1 and `max`. */
+static unsigned draw_kind(struct world *world, unsigned max)
+{
+    uint64_t strength = 1 + sim_draw_below(world, max);
+    return sim_draw(world) & 1 ? (unsigned)strength : 0;
+}
+
+struct sim_faults sim_faults_draw(struct world *world)
+{
+    static const io_time delays[] = {50 * IO_US, 500 * IO_US, 5 * IO_MS, 100 * IO_MS};
+    static const size_t buffers[] = {0, 1000, 5000, 40000};
+    struct sim_faults faults = {
+        .delay_min = 1 * IO_US,
+        .delay_max = delays[sim_draw_below(world, ARRAY_LEN(delays))],
+        .short_read_percent = draw_kind(world, 60),
+        .short_write_percent = draw_kind(world, 60),
+        .reset_permille = draw_kind(world, 20),
+        .vanish_permille = draw_kind(world, 10),
+        .refuse_permille = draw_kind(world, 200),
+        .accept_permille = draw_kind(world, 200),
+        .job_min = 1 * IO_US,
+        .job_max = (io_time)draw_kind(world, 20) * IO_MS,
+        .slow_permille = draw_kind(world, 300),
+        .slow_max = 2 * IO_SEC,
+        .buffer_bytes = buffers[sim_draw_below(world, ARRAY_LEN(buffers))],
+    };
+    if (faults.delay_max > 5 * IO_MS)
+        faults.buffer_bytes = 0; /* a small one would make a connection of a few kB a second */
+    sim_world_faults(world, &faults);
+    return faults;
+}
+
 struct world *sim_world_new(uint64_t seed)
 {
     struct world *world = sim_new(sizeof(*world));
@@ -89,10 +145,26 @@ struct world *sim_world_new(uint64_t seed)
     heap_init(&world->events, before, EVENTS_MAX);
     list_init(&world->hosts);
     list_init(&world->processes);
-    list_init(&world->listeners);
+    list_init(&world->sockets);
+    list_init(&world->cuts);
+    list_init(&world->held);
     list_init(&world->datagrams);
     sim_world_faults(world, &(struct sim_faults){0});
     return world;
+}
+
+static void host_free(struct sim_host *host)
+{
+    struct list_node *node;
+    while ((node = list_pop(&host->env))) {
+        struct sim_env *env = CONTAINER_OF(node, struct sim_env, node);
+        mem_free(env->name);
+        mem_free(env->value);
+        mem_free(env);
+    }
+    sim_node_unref(host->root);
+    mem_free(host->name);
+    mem_free(host);
 }
 
 void sim_world_free(struct world *world)
@@ -100,12 +172,18 @@ void sim_world_free(struct world *world)
     if (!world)
         return;
     ASSERT(list_empty(&world->processes));
+    world->watch = NULL;
+    sim_sockets_release(world);
+    while (!list_empty(&world->cuts)) {
+        const struct sim_cut *cut = CONTAINER_OF(list_first(&world->cuts), struct sim_cut, node);
+        sim_cut(world, cut->from->name, cut->to->name, false);
+    }
     /* Bytes on their way between ends that nobody holds any more. */
     while (sim_step(world)) {
     }
     struct list_node *node;
     while ((node = list_pop(&world->hosts)))
-        sim_host_free(CONTAINER_OF(node, struct sim_host, node));
+        host_free(CONTAINER_OF(node, struct sim_host, node));
     while ((node = list_pop(&world->datagrams))) {
         struct datagram *d = CONTAINER_OF(node, struct datagram, node);
         text_release(&d->bytes);
@@ -126,8 +204,9 @@ struct sim_host *sim_host(struct world *world, const char *name)
     }
     struct sim_host *host = sim_new(sizeof(*host));
     host->name = mem_must(mem_strdup(name), strlen(name));
-    list_init(&host->files);
     list_init(&host->env);
+    host->root = sim_folder_new();
+    host->disk_room = UINT64_MAX;
     list_push(&world->hosts, &host->node);
     return host;
 }
@@ -163,6 +242,8 @@ bool sim_step(struct world *world)
     struct sim_event *event = CONTAINER_OF(node, struct sim_event, node);
     world->now = event->at;
     event->run(event);
+    if (world->watch)
+        world->watch(world->watch_arg);
     return true;
 }
 
