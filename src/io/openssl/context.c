@@ -17,6 +17,8 @@
     "ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-RSA-AES256-GCM-SHA384:" \
     "ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305"
 #define CIPHERS_1_3 "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
+/* Of finite fields there are none: one exchange would hold a loop up for milliseconds. */
+#define GROUPS "X25519:P-256:P-384"
 #define NAMES_MAX 10000
 #define VERIFY_DEPTH 8
 
@@ -193,6 +195,7 @@ static bool set_protocol(SSL_CTX *ctx, const struct tls_options *options)
     SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
     int min = options->min_version == TLS_1_3 ? TLS1_3_VERSION : TLS1_2_VERSION;
     return SSL_CTX_set_min_proto_version(ctx, min) == 1 &&
+           SSL_CTX_set1_groups_list(ctx, GROUPS) == 1 &&
            SSL_CTX_set_cipher_list(ctx, CIPHERS_1_2) == 1 &&
            SSL_CTX_set_ciphersuites(ctx, CIPHERS_1_3) == 1;
 }
