@@ -173,6 +173,8 @@ static int on_ticket(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPHE
     } else if (!tls_tickets_open(tickets, name, &key, &renew)) {
         return 0;
     }
+    /* Used once only, so that nobody who listens can link two connections (RFC 8446 §C.4). */
+    renew |= SSL_version(ssl) == TLS1_3_VERSION;
     char digest[] = "SHA256";
     OSSL_PARAM params[] = {
         OSSL_PARAM_construct_octet_string(OSSL_MAC_PARAM_KEY, key.mac, sizeof(key.mac)),
@@ -182,7 +184,7 @@ static int on_ticket(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPHE
     bool ok = EVP_MAC_CTX_set_params(mac, params) == 1 &&
               EVP_CipherInit_ex(cipher, EVP_aes_256_cbc(), NULL, key.cipher, iv, seals) == 1;
     explicit_bzero(&key, sizeof(key));
-    return !ok ? -1 : renew ? 2 : 1;
+    return !ok ? -1 : renew && !seals ? 2 : 1;
 }
 
 /* ---- contexts ------------------------------------------------------------------------------ */
