@@ -47,6 +47,7 @@ struct tls_stream {
     bool pumping;          /* inside pump_read */
     bool ended;            /* nothing comes from the inner stream any more */
     bool end_sent;         /* close_notify */
+    bool fin_wanted;       /* behind it, as soon as nothing waits */
     bool inner_gone;
 };
 
@@ -143,6 +144,14 @@ static void end_send(struct tls_stream *t)
     t->end_sent = true;
     engine(t)->end(t->session);
     flush(t);
+}
+
+/* The inner stream's own shutdown waits for what it is writing, not for what comes next. */
+static void fin_send(struct tls_stream *t)
+{
+    t->fin_wanted = waits(t);
+    if (!t->fin_wanted)
+        stream_shutdown(t->inner);
 }
 
 static void tls_close(struct stream *stream, enum stream_close_how how)
@@ -527,6 +536,8 @@ static void on_inner_written(void *arg, struct stream *inner, result r)
     t->session->wire.direct = t->inner;
     if (!failed(r))
         flush(t);
+    if (t->fin_wanted)
+        fin_send(t);
     if (!t->base.closing)
         pump_write(t);
     else if (!waits(t) || t->write_error)
@@ -537,7 +548,7 @@ static void tls_shutdown(struct stream *stream)
 {
     struct tls_stream *t = tls_stream(stream);
     end_send(t);
-    stream_shutdown(t->inner); /* waits for what is being written */
+    fin_send(t);
 }
 
 static void tls_turn(struct stream *stream)

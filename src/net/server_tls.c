@@ -74,6 +74,7 @@ void server_tls_free(struct server_tls *tls)
 {
     if (!tls)
         return;
+    timer_stop(process_loop(tls->process, 0), &tls->timer);
     expiry_put(tls);
     loaded_free(tls->loaded);
     tls_context_unref(tls->context);
