@@ -76,8 +76,8 @@ int main(int argc, char **argv)
     }
     snprintf(request, sizeof(request),
              "GET %s HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n", argv[2]);
-    int port = atoi(argv[1]), resume = strcmp(argv[4], "resumed") == 0;
-    double seconds = atof(argv[3]), from = now();
+    int port = (int)strtol(argv[1], NULL, 10), resume = strcmp(argv[4], "resumed") == 0;
+    double seconds = strtod(argv[3], NULL), from = now();
     long count = 0, resumed = 0;
     SSL_CTX *ctx = SSL_CTX_new(TLS_client_method());
     SSL_CTX_set_min_proto_version(ctx, TLS1_3_VERSION);

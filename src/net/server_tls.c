@@ -194,7 +194,7 @@ static void expiry_set(struct server_tls *tls)
         tls_context_certificate(tls->context, i, &info);
         struct span values[] = {span_cstr(info.path), span_cstr(info.name)};
         tls->expiry[i] = metrics_series(tls->metrics, &server_tls_metrics[0], values, 2);
-        gauge_set(tls->expiry[i], (double)(info.not_after / IO_SEC));
+        gauge_set(tls->expiry[i], (double)info.not_after / (double)IO_SEC);
     }
 }
 

@@ -36,7 +36,6 @@ struct ossl_session {
 
 /* Once in a program, before OpenSSL is used: its memory comes through base's door. */
 void ossl_init(void);
-BIO *ossl_bio_new(struct tls_wire *wire);
 /* The reason of the first error that OpenSSL has queued on this thread, and empties the
  * queue; "unknown error" without one. */
 const char *ossl_error(char *buffer, size_t size);

@@ -77,7 +77,7 @@ void ossl_init(void)
     pthread_once(&init_once, init);
 }
 
-BIO *ossl_bio_new(struct tls_wire *wire)
+static BIO *bio_new(struct tls_wire *wire)
 {
     BIO *bio = BIO_new(bio_method);
     if (bio) {
@@ -127,7 +127,7 @@ static struct tls_session *session_new(struct tls_context *context, const char *
     if (!s)
         return NULL;
     s->ssl = SSL_new(c->certificates[0].ctx);
-    BIO *bio = s->ssl ? ossl_bio_new(&s->base.wire) : NULL;
+    BIO *bio = s->ssl ? bio_new(&s->base.wire) : NULL;
     if (!bio) {
         session_free(&s->base);
         ERR_clear_error();
