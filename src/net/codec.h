@@ -66,6 +66,9 @@ struct connection {
     char *client;       /* the subject of the certificate that it gave; NULL: none */
 };
 
+/* How long a connection without its first request may delay a drain. */
+#define DRAIN_FIRST (1 * IO_SEC)
+
 /* Limits as they hold now on this loop. */
 const struct server_config *server_loop_config(const struct server_loop *sl);
 struct loop *server_loop_loop(const struct server_loop *sl);

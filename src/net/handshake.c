@@ -8,7 +8,7 @@
 struct handshake {
     struct list_node node; /* in its loop's list */
     struct server_loop *sl;
-    struct stream *stream;
+    struct stream *stream;  /* NULL once it is being closed */
     struct io_address peer; /* asked for while it is there */
 };
 
@@ -86,12 +86,25 @@ void handshake_start(struct server_loop *sl, struct stream *inner, struct tls_co
     tls_context_unref(context);
 }
 
+static void on_late(struct io_timer *timer)
+{
+    handshakes_cut(CONTAINER_OF(timer, struct server_loop, handshakes_timer));
+}
+
+void handshakes_stop(struct server_loop *sl)
+{
+    sl->handshakes_timer.fired = on_late;
+    if (!list_empty(&sl->handshakes))
+        timer_start(sl->loop, &sl->handshakes_timer, loop_now(sl->loop) + DRAIN_FIRST);
+}
+
 void handshakes_cut(struct server_loop *sl)
 {
     struct list_node *node = list_first(&sl->handshakes);
     for (; node; node = list_next(&sl->handshakes, node)) {
         struct handshake *handshake = CONTAINER_OF(node, struct handshake, node);
-        stream_close(handshake->stream, STREAM_RESET, on_closed, sl);
+        if (handshake->stream)
+            stream_close(steal(&handshake->stream), STREAM_RESET, on_closed, sl);
     }
 }
 

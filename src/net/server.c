@@ -86,6 +86,7 @@ static void drained_once(struct server_loop *sl)
         return;
     sl->drained = true;
     timer_stop(sl->loop, &sl->drain_timer);
+    timer_stop(sl->loop, &sl->handshakes_timer);
     loop_post(process_loop(sl->server->process, 0), &sl->drained_post);
 }
 
@@ -326,6 +327,7 @@ static void drain_arrived(struct io_post *post)
     sl->drain_timer.fired = drain_deadline;
     timer_start(sl->loop, &sl->drain_timer, sl->drain_deadline);
     connections_stop(sl, false);
+    handshakes_stop(sl);
     drained_when_empty(sl);
 }
 

@@ -37,7 +37,7 @@ struct server_loop {
     bool draining, drained;
     uint64_t cut;
     io_time drain_deadline;
-    struct io_timer drain_timer;
+    struct io_timer drain_timer, handshakes_timer;
     struct io_post drain_post, drained_post;
     struct metrics_shard *shard;
     struct trace_ids trace_ids;
@@ -84,6 +84,8 @@ struct route_found route_find(const struct server *server, enum http_method meth
 /* handshake.c: begins with an accepted stream, at once or over TLS; takes over the reference
  * of `context`, which may be NULL. */
 void handshake_start(struct server_loop *sl, struct stream *inner, struct tls_context *context);
+/* Drain: they have DRAIN_FIRST to come to an end. */
+void handshakes_stop(struct server_loop *sl);
 /* Ends all that are under way. */
 void handshakes_cut(struct server_loop *sl);
 /* Frees them without I/O. */

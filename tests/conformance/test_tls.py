@@ -326,6 +326,17 @@ def test_clients_are_let_in_as_client_auth_says(weir, pki, pair, callers, auth, 
     reasons = failures(server, pki, callers["right"])
     assert reasons["bad_certificate"] == 6
     assert reasons.get("no_certificate", 0) == (2 if auth == "required" else 0)
+    made = context(pki, callers["right"], maximum_version=ssl.TLSVersion.TLSv1_2)
+    with dial(server, made) as secure:
+        session = secure.session
+    with dial(server, made, session=session) as secure:  # a session knows its client
+        assert ask(secure, "/healthz") == 200 and secure.session_reused
+    running.wait_until(
+        lambda: [line for line in server.events("request") if line["path"] == "/healthz"],
+        "the access log",
+    )
+    lines = [line for line in server.events("request") if line["path"] == "/healthz"]
+    assert lines[0]["client"] == "CN=caller,O=Acme"
     lines = [line for line in server.events("request") if line.get("client")]
     assert {line["client"] for line in lines} == {"CN=caller,O=Acme"}
 
@@ -571,7 +582,7 @@ def test_a_connection_that_closes_properly_gets_close_notify(weir, pki, pair):
 
 
 def test_open_handshakes_do_not_delay_the_end(weir, pair):
-    server = serve(weir, pair, config="handshake_timeout: 1s")
+    server = serve(weir, pair)
     with raw(server) as silent:
         silent.send(hello()[:50])
         began = time.monotonic()
