@@ -31,7 +31,7 @@ def _dump(process):
     )  # fmt: skip
 
 
-def server(bench, what, argv_of, path, body=None, ready=None):
+def server(bench, what, argv_of, path, body=None, ready=None, tls=False):
     """Instructions a request of the server that `argv_of(port)` starts; it has started when
     `ready` answers, or else the request itself."""
     progress(f"callgrind: {what}")
@@ -39,9 +39,9 @@ def server(bench, what, argv_of, path, body=None, ready=None):
     out = bench.folder / f"callgrind-{port}"
     request = request_bytes(path, body)
     argv = _argv(out, argv_of(port))
-    with Server("callgrind", argv, port, bench.folder / f"callgrind-{port}.log") as process:
+    with Server("callgrind", argv, port, bench.folder / f"callgrind-{port}.log", tls=tls) as process:
         process.ready(*((ready, None) if ready else (path, body)))
-        with Client(port) as client:
+        with Client(port, tls=tls) as client:
             for _ in range(WARM_UP):
                 client.ask(request)
             _dump(process.process)

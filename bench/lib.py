@@ -7,6 +7,7 @@ import re
 import shutil
 import signal
 import socket
+import ssl
 import statistics
 import subprocess
 import sys
@@ -82,11 +83,16 @@ def request_bytes(path, body=None):
 
 
 class Client:
-    """One keep-alive connection to a server on this machine."""
+    """One keep-alive connection to a server on this machine. Over TLS, anybody's."""
 
-    def __init__(self, port, timeout=60):
+    def __init__(self, port, timeout=60, tls=False):
         self.socket = socket.create_connection(("127.0.0.1", port), timeout)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if tls:
+            context = ssl.create_default_context()
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
+            self.socket = context.wrap_socket(self.socket)
 
     def __enter__(self):
         return self
@@ -130,8 +136,8 @@ def ask(port, path, body=None):
 class Server:
     """A process that listens on `port`; a context that ends it. Its output goes to a file."""
 
-    def __init__(self, name, argv, port, log, core=None, env=None):
-        self.name, self.port, self.log = name, port, log
+    def __init__(self, name, argv, port, log, core=None, env=None, tls=False):
+        self.name, self.port, self.log, self.tls = name, port, log, tls
         pin = ["taskset", "-c", str(core)] if core is not None else []
         self.started = time.monotonic()
         with open(log, "wb") as out:
@@ -165,7 +171,7 @@ class Server:
         request = request_bytes(path, body)
         while time.monotonic() - self.started < seconds:
             try:
-                with Client(self.port) as client:
+                with Client(self.port, tls=self.tls) as client:
                     client.ask(request)
                 return time.monotonic() - self.started
             except (OSError, Failed):
@@ -254,13 +260,24 @@ class Bench:
         file = self.file("answer", answer)
         return [self.tool("bench-floor-epoll"), port, file, body_bytes, busy_ns]
 
-    def nginx_argv(self, port, body, worker=True):
+    def nginx_argv(self, port, body, worker=True, tls=None):
+        """`tls`: a certificate and its key; sessions are resumed by tickets alone."""
         prefix = self.folder / f"nginx-{port}"
         prefix.mkdir(exist_ok=True)
         text = body.decode().replace("\\", "\\\\").replace("'", "\\'")
         temp = "\n".join(
             f"  {kind}_temp_path {prefix}/{kind};"
             for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+        )
+        secure = (
+            f"""
+    ssl_certificate {tls[0]};
+    ssl_certificate_key {tls[1]};
+    ssl_protocols TLSv1.3;
+    ssl_conf_command Ciphersuites TLS_AES_128_GCM_SHA256;
+    ssl_session_cache off;"""
+            if tls
+            else ""
         )
         conf = self.file(
             "nginx.conf",
@@ -276,7 +293,7 @@ http {{
   default_type application/json;
 {temp}
   server {{
-    listen 127.0.0.1:{port};
+    listen 127.0.0.1:{port}{' ssl' if tls else ''};{secure}
     location / {{ return 200 '{text}'; }}
   }}
 }}
@@ -285,19 +302,22 @@ http {{
         program = shutil.which("nginx") or "/usr/sbin/nginx"
         return [program, "-p", prefix, "-e", prefix / "error.log", "-c", conf]
 
-    def weir(self, *options, models=DIGITS / "model", core=None):
+    def weir(self, *options, models=DIGITS / "model", core=None, tls=None):
         port = free_port()
-        return Server("weir", self.weir_argv(port, models, *options), port, self._log(), core)
+        if tls:
+            options = ("--tls-certificate", tls[0], "--tls-key", tls[1], *options)
+        argv = self.weir_argv(port, models, *options)
+        return Server("weir", argv, port, self._log(), core, tls=bool(tls))
 
     def floor(self, answer, body_bytes=0, busy_ns=0, pinned=True):
         port = free_port()
         argv = self.floor_argv(port, answer, body_bytes, busy_ns)
         return Server("floor", argv, port, self._log(), self.server_core if pinned else None)
 
-    def nginx(self, body):
+    def nginx(self, body, tls=None):
         port = free_port()
-        argv = self.nginx_argv(port, body)
-        return Nginx("nginx", argv, port, self._log(), self.server_core)
+        argv = self.nginx_argv(port, body, tls=tls)
+        return Nginx("nginx", argv, port, self._log(), self.server_core, tls=bool(tls))
 
     def fastapi(self, core=None):
         port = free_port()
@@ -334,7 +354,7 @@ wrk.headers["Content-Type"] = "application/json"
         argv += [f"-d{seconds or self.seconds}s"] + (["-s", str(script)] if script else [])
         before = server.cpu_ns()
         out = subprocess.run(
-            [*argv, f"http://127.0.0.1:{server.port}{path}"],
+            [*argv, f"http{'s' if server.tls else ''}://127.0.0.1:{server.port}{path}"],
             check=True, capture_output=True, text=True, timeout=120,
         ).stdout  # fmt: skip
         used = server.cpu_ns() - before

@@ -469,6 +469,18 @@ static void drained(void *arg, struct stream *stream, result r, struct span byte
         stream_read(stream, fx_scratch(), drained, fx);
 }
 
+static void drained_to_the_end(void *arg, struct stream *stream, result r, struct span bytes)
+{
+    struct fx *fx = arg;
+    taken -= bytes.len;
+    if (!failed(r) && bytes.len > 0) {
+        stream_read(stream, fx_scratch(), drained_to_the_end, fx);
+        return;
+    }
+    fx_on_read(fx, stream, r, bytes);
+    fx_stop(fx);
+}
+
 static void go_full(struct fx *fx)
 {
     struct span part = span_of(big, BIG);
@@ -491,6 +503,28 @@ static void try_write_takes_what_there_is_room_for_and_write_waits(void **state)
     big = mem_zalloc(1, BIG);
     fx_run_pair(&fx, IO_UNIX, go_full);
     assert_log(&fx, "some write=OK");
+    fx_release(&fx);
+    mem_free(big);
+}
+
+static void go_full_end(struct fx *fx)
+{
+    struct span part = span_of(big, BIG);
+    size_t n;
+    taken = 1; /* for the end of file */
+    while ((n = stream_try_write(fx->client, &part, 1)) > 0)
+        taken += n;
+    stream_shutdown(fx->client);
+    stream_read(fx->server, fx_scratch(), drained_to_the_end, fx);
+}
+
+static void what_try_write_took_arrives_before_the_end_of_file(void **state)
+{
+    struct fx fx;
+    big = mem_zalloc(1, BIG);
+    fx_run_pair(&fx, IO_UNIX, go_full_end);
+    assert_log(&fx, "read=OK:0");
+    assert_int_equal(taken, 1);
     fx_release(&fx);
     mem_free(big);
 }
@@ -592,6 +626,7 @@ const struct CMUnitTest stream_tests[] = {
     cmocka_unit_test(a_slow_reader_holds_the_writer_back_and_gets_everything),
     cmocka_unit_test(a_stream_with_bytes_without_end_leaves_the_loop_to_others),
     cmocka_unit_test(try_write_takes_what_there_is_room_for_and_write_waits),
+    cmocka_unit_test(what_try_write_took_arrives_before_the_end_of_file),
     cmocka_unit_test(a_write_of_nothing_completes),
     cmocka_unit_test(writing_to_a_closed_peer_fails),
     cmocka_unit_test(a_thousand_rounds_on_one_connection),

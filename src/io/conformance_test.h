@@ -4,7 +4,18 @@
 #pragma once
 
 #include "base/test_cmocka.h"
-#include "io/io.h"
+#include "io/tls.h"
+
+/* A certificate and its key, made for a test, in the engine's own form. */
+struct fx_pem {
+    char name[64], cert[4096], key[4096];
+};
+struct fx_pem_options {
+    const char *name;            /* a DNS name, also the subject's */
+    const char *name_too;        /* another DNS name, or NULL */
+    const struct fx_pem *issuer; /* NULL: its own, an authority */
+    bool expired, slow;          /* slow: a key whose step goes to a worker */
+};
 
 struct driver {
     const char *name;
@@ -16,11 +27,14 @@ struct driver {
     /* A file of that name with these bytes; its path. */
     const char *(*put_file)(struct process *process, const char *name, struct span bytes);
     const char *folder;
+    void (*make_pem)(const struct fx_pem_options *options, struct fx_pem *ret_pem);
     /* How late a timer may be. */
     io_time late_max;
 };
 extern const struct driver *driver;
 extern const struct driver uv_driver, sim_driver;
+/* Pairs of streams are made over TLS. */
+extern bool fx_tls;
 
 struct fx_after {
     struct io_timer timer;
@@ -37,7 +51,8 @@ struct fx {
     struct io_timer guard;
     struct io_address address;
     struct listener *listener;
-    struct stream *client, *server; /* of fx_pair; NULL until they are there */
+    struct stream *client, *server;              /* of fx_pair; NULL until they are there */
+    struct tls_context *server_tls, *client_tls; /* unrefed by fx_release */
     void (*go)(struct fx *fx);
     void *arg; /* the test's own */
     struct fx_after afters[8];
@@ -52,6 +67,10 @@ void fx_release(struct fx *fx);
 void fx_note(struct fx *fx, const char *format, ...) PRINTF_LIKE(2, 3);
 /* Calls `go` from loop 0 with a connected pair. */
 void fx_pair(struct fx *fx, enum io_family family, void (*go)(struct fx *fx));
+/* A context from these, with or without; asserts that there is one. */
+struct tls_context *fx_server_tls(struct fx *fx, const struct fx_pem *pem, const struct fx_pem *ca,
+                                  enum tls_client_auth auth);
+struct tls_context *fx_client_tls(struct fx *fx, const struct fx_pem *pem, const struct fx_pem *ca);
 /* Opens `fx->listener` on a free address of that family; `fx->address` is the real one. */
 void fx_listen(struct fx *fx, enum io_family family, listener_fn fn);
 struct span_mut fx_scratch(void);
@@ -76,5 +95,7 @@ void fx_after(struct fx *fx, io_time delay, void (*fn)(struct fx *fx));
 
 #define assert_log(fx, text) assert_string_equal((fx)->log, text)
 
-extern const struct CMUnitTest stream_tests[], listener_tests[], loop_tests[], file_tests[];
-extern const size_t stream_tests_count, listener_tests_count, loop_tests_count, file_tests_count;
+extern const struct CMUnitTest stream_tests[], listener_tests[], loop_tests[], file_tests[],
+    tls_tests[];
+extern const size_t stream_tests_count, listener_tests_count, loop_tests_count, file_tests_count,
+    tls_tests_count;

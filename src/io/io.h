@@ -298,6 +298,7 @@ struct file_info {
     enum file_kind kind;
     uint64_t size;
     io_time modified_at; /* wall clock */
+    unsigned mode;       /* permission bits */
 };
 result file_stat(struct process *process, const char *path, struct file_info *ret_info,
                  struct diag *diag);

@@ -1,6 +1,8 @@
-/* One suite over both implementations of io.h: "uv" or "sim" as the argument. */
+/* One suite over both implementations of io.h: "uv" or "sim" as the argument. With "tls"
+ * behind it, the tests of streams over TLS ones, and those of TLS itself. */
 #include "io/conformance_test.h"
 
+#include "io/openssl/test_certificates.h"
 #include "io/sim/sim.h"
 #include "io/test_folder.h"
 #include "io/uv/uv.h"
@@ -11,6 +13,7 @@
 #include <unistd.h>
 
 const struct driver *driver;
+bool fx_tls;
 
 /* ---- drivers ------------------------------------------------------------------- */
 
@@ -50,8 +53,22 @@ static const char *uv_put_file(struct process *process, const char *name, struct
     return file_path;
 }
 
-const struct driver uv_driver = {"uv",        uv_make, uv_clean,   uv_raise,
-                                 uv_put_file, folder,  300 * IO_MS};
+static void uv_make_pem(const struct fx_pem_options *options, struct fx_pem *ret_pem)
+{
+    struct test_certificate what = {
+        .name = options->name,
+        .name_too = options->name_too,
+        .issuer_cert = options->issuer ? options->issuer->cert : NULL,
+        .issuer_key = options->issuer ? options->issuer->key : NULL,
+        .expired = options->expired,
+        .rsa_bits = options->slow ? 4096 : 0,
+    };
+    snprintf(ret_pem->name, sizeof(ret_pem->name), "%s", options->name);
+    assert_true(test_certificate_make(&what, ret_pem->cert, ret_pem->key, sizeof(ret_pem->key)));
+}
+
+const struct driver uv_driver = {"uv",        uv_make, uv_clean,    uv_raise,
+                                 uv_put_file, folder,  uv_make_pem, 300 * IO_MS};
 
 static struct world *world;
 static uint64_t sim_seed;
@@ -75,8 +92,22 @@ static const char *sim_put_file(struct process *process, const char *name, struc
     return file_path;
 }
 
-const struct driver sim_driver = {"sim",        sim_make, sim_clean, sim_signal,
-                                  sim_put_file, "/files", 2 * IO_MS};
+static void sim_make_pem(const struct fx_pem_options *options, struct fx_pem *ret_pem)
+{
+    static int keys;
+    keys++;
+    snprintf(ret_pem->name, sizeof(ret_pem->name), "%s", options->name);
+    snprintf(ret_pem->cert, sizeof(ret_pem->cert),
+             "name: %s\nname: %s\nissuer: %s\nca: %s\nkey: %d\nnot_after: %s\n", options->name,
+             options->name_too ? options->name_too : options->name,
+             options->issuer ? options->issuer->name : options->name, options->name, keys,
+             options->expired ? "1" : "4000000000");
+    snprintf(ret_pem->key, sizeof(ret_pem->key), "key: %d\n%s", keys,
+             options->slow ? "slow: yes\n" : "");
+}
+
+const struct driver sim_driver = {"sim",        sim_make, sim_clean,    sim_signal,
+                                  sim_put_file, "/files", sim_make_pem, 2 * IO_MS};
 
 /* ---- fixture --------------------------------------------------------------------- */
 
@@ -110,6 +141,8 @@ void fx_stop(struct fx *fx)
 void fx_release(struct fx *fx)
 {
     process_free(fx->process);
+    tls_context_unref(fx->server_tls);
+    tls_context_unref(fx->client_tls);
     driver->clean();
 }
 
@@ -124,21 +157,95 @@ void fx_note(struct fx *fx, const char *format, ...)
     va_end(args);
 }
 
+static struct tls_certificate pair_of(const struct fx_pem *pem)
+{
+    return (struct tls_certificate){.chain.text = span_cstr(pem->cert),
+                                    .key.text = span_cstr(pem->key)};
+}
+
+struct tls_context *fx_server_tls(struct fx *fx, const struct fx_pem *pem, const struct fx_pem *ca,
+                                  enum tls_client_auth auth)
+{
+    struct tls_certificate pair = pair_of(pem);
+    struct tls_context *context = NULL;
+    struct diag diag = {0};
+    struct tls_options options = {
+        .certificates = &pair, .certificates_len = 1, .client_auth = auth};
+    if (ca)
+        options.ca.text = span_cstr(ca->cert);
+    assert_int_equal(tls_server_new(fx->process, &options, &context, &diag).code, ERR_NONE);
+    return context;
+}
+
+struct tls_context *fx_client_tls(struct fx *fx, const struct fx_pem *pem, const struct fx_pem *ca)
+{
+    struct tls_certificate pair = {0};
+    struct tls_context *context = NULL;
+    struct diag diag = {0};
+    struct tls_options options = {.certificates = &pair, .ca.text = span_cstr(ca->cert)};
+    if (pem)
+        pair = pair_of(pem);
+    options.certificates_len = pem != NULL;
+    assert_int_equal(tls_client_new(fx->process, &options, &context, &diag).code, ERR_NONE);
+    return context;
+}
+
+static void tls_prepare(struct fx *fx)
+{
+    static struct fx_pem authority, server;
+    if (!authority.name[0]) {
+        driver->make_pem(&(struct fx_pem_options){.name = "authority"}, &authority);
+        driver->make_pem(&(struct fx_pem_options){.name = "server.test", .issuer = &authority},
+                         &server);
+    }
+    fx->server_tls = fx_server_tls(fx, &server, NULL, TLS_CLIENT_OFF);
+    fx->client_tls = fx_client_tls(fx, NULL, &authority);
+}
+
+static void pair_ready(struct fx *fx, struct stream **side, struct stream *stream)
+{
+    *side = stream;
+    if (fx->client && fx->server)
+        fx->go(fx);
+}
+
+static void server_ready(void *arg, struct stream *stream, result r)
+{
+    struct fx *fx = arg;
+    assert_int_equal(r.code, ERR_NONE);
+    pair_ready(fx, &fx->server, stream);
+}
+
+static void client_ready(void *arg, struct stream *stream, result r)
+{
+    struct fx *fx = arg;
+    assert_int_equal(r.code, ERR_NONE);
+    pair_ready(fx, &fx->client, stream);
+}
+
 static void accepted(void *arg, struct listener *listener, struct io_detached detached)
 {
     struct fx *fx = arg;
-    assert_int_equal(stream_adopt(fx->loop, detached, &fx->server).code, ERR_NONE);
-    if (fx->client)
-        fx->go(fx);
+    struct stream *stream;
+    assert_int_equal(stream_adopt(fx->loop, detached, &stream).code, ERR_NONE);
+    if (!fx_tls)
+        server_ready(fx, stream, OK);
+    else
+        assert_int_equal(
+            tls_accept(fx->server_tls, stream, TIME_NEVER, server_ready, fx, &stream).code,
+            ERR_NONE);
 }
 
 static void pair_connected(void *arg, struct stream *stream, result r)
 {
     struct fx *fx = arg;
-    assert_int_equal(r.code, ERR_NONE);
-    fx->client = stream;
-    if (fx->server)
-        fx->go(fx);
+    if (!fx_tls || failed(r))
+        client_ready(fx, stream, r);
+    else
+        assert_int_equal(tls_connect(fx->client_tls, stream, "server.test", TIME_NEVER,
+                                     client_ready, fx, &stream)
+                             .code,
+                         ERR_NONE);
 }
 
 void fx_listen(struct fx *fx, enum io_family family, listener_fn fn)
@@ -158,6 +265,8 @@ void fx_pair(struct fx *fx, enum io_family family, void (*go)(struct fx *fx))
 {
     struct stream *stream;
     fx->go = go;
+    if (fx_tls)
+        tls_prepare(fx);
     fx_listen(fx, family, accepted);
     result r = stream_connect(fx->loop, &fx->address, pair_connected, fx, &stream);
     assert_int_equal(r.code, ERR_NONE);
@@ -254,10 +363,14 @@ int main(int argc, char **argv)
     struct CMUnitTest tests[128];
     CMUnitTestFunction functions[128];
     size_t count = 0;
-    const struct CMUnitTest *groups[] = {stream_tests, listener_tests, loop_tests, file_tests};
-    const size_t counts[] = {stream_tests_count, listener_tests_count, loop_tests_count,
-                             file_tests_count};
+    fx_tls = argc > 2 && strcmp(argv[2], "tls") == 0;
+    const struct CMUnitTest *groups[] = {stream_tests, tls_tests, listener_tests, loop_tests,
+                                         file_tests};
+    const size_t counts[] = {stream_tests_count, tls_tests_count, listener_tests_count,
+                             loop_tests_count, file_tests_count};
     for (size_t g = 0; g < ARRAY_LEN(groups); g++) {
+        if (g > 0 && (groups[g] == tls_tests) != fx_tls)
+            continue;
         for (size_t i = 0; i < counts[g]; i++) {
             ASSERT(count < ARRAY_LEN(tests));
             functions[count] = groups[g][i].test_func;

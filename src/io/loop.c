@@ -9,6 +9,11 @@ void loop_init(struct loop *loop, struct process *process, int index, io_time no
     wheel_init(&loop->wheel, (uint64_t)now >> LOOP_TICK_SHIFT);
 }
 
+void loop_release(struct loop *loop)
+{
+    tls_loop_release(loop);
+}
+
 struct process *loop_process(struct loop *loop)
 {
     return loop->process;

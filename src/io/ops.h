@@ -21,7 +21,28 @@
 
 #include "io/io.h"
 
+/* What a kind of stream fills: a socket's in uv/ and sim/, TLS over any other in tls.c. */
+struct stream_ops {
+    /* `read_armed` has just become true, and no end was seen yet. */
+    void (*read)(struct stream *stream);
+    size_t (*try_write)(struct stream *stream, const struct span *parts, int count);
+    /* Calls `stream_write_done` now or later. `parts` holds no empty one. */
+    void (*write)(struct stream *stream);
+    void (*shutdown)(struct stream *stream);
+    /* Lets go of the stream and then, not before the next turn, calls `stream_gone`. */
+    void (*close)(struct stream *stream, enum stream_close_how how);
+    result (*detach)(struct stream *stream, struct io_detached *ret_detached);
+    void (*peer)(struct stream *stream, struct io_address *ret_address);
+    void (*free)(struct stream *stream);
+    /* At the end of the turn after `stream_ready`, unless it is being closed; NULL for a
+     * kind that never calls it. */
+    void (*turn)(struct stream *stream);
+};
+
+struct tls_engine;
+
 struct io_ops {
+    const struct tls_engine *tls; /* io/tls_engine.h */
     void (*run)(struct process *process);
     void (*stop)(struct process *process);
     void (*free)(struct process *process);
@@ -50,17 +71,6 @@ struct io_ops {
     void (*detached_close)(struct process *process, struct io_detached detached);
     result (*connect)(struct loop *loop, const struct io_address *address,
                       struct stream **ret_stream);
-    /* `read_armed` has just become true, and no end was seen yet. */
-    void (*read)(struct stream *stream);
-    size_t (*try_write)(struct stream *stream, const struct span *parts, int count);
-    /* Calls `stream_write_done` now or later. `parts` holds no empty one. */
-    void (*write)(struct stream *stream);
-    void (*shutdown)(struct stream *stream);
-    /* Lets go of the stream and then, not before the next turn, calls `stream_gone`. */
-    void (*close)(struct stream *stream, enum stream_close_how how);
-    result (*detach)(struct stream *stream, struct io_detached *ret_detached);
-    void (*peer)(struct stream *stream, struct io_address *ret_address);
-    void (*stream_free)(struct stream *stream);
 
     result (*listen)(struct loop *loop, const struct io_address *address,
                      const struct listen_options *options, listener_fn fn, void *arg,
@@ -114,6 +124,7 @@ struct loop {
     io_time now;
     atomic_uint_fast64_t turns; /* written by the loop only */
     struct stream_list ready;   /* streams with something to complete */
+    struct tls_loop *tls;       /* tls.c: NULL until the loop's first TLS stream */
     struct post_list deferred;
     _Atomic(struct io_post *) posts; /* newest first */
     uint64_t tick_next;              /* no timer is due before it; UINT64_MAX: none runs */
@@ -121,6 +132,10 @@ struct loop {
 };
 
 void loop_init(struct loop *loop, struct process *process, int index, io_time now);
+/* Before the streams of the implementation are given back. */
+void loop_release(struct loop *loop);
+/* tls.c: its part of that. */
+void tls_loop_release(struct loop *loop);
 /* Between turns: the time is asked anew, the turn is counted. */
 void loop_turn_begin(struct loop *loop);
 /* Completions, posts, deferred, and once more completions (O1, O3). */
@@ -137,6 +152,7 @@ void work_end(struct io_work *work);
 #define STREAM_PARTS_MAX 16
 
 struct stream {
+    const struct stream_ops *ops;
     struct loop *loop;
     struct stream *ready_next;
     bool ready_listed;
@@ -184,6 +200,8 @@ void stream_read_refused(struct stream *stream, enum err code);
 void stream_write_done(struct stream *stream, enum err code);
 void stream_connect_done(struct stream *stream, enum err code);
 void stream_gone(struct stream *stream);
+/* Puts it into its loop's list (O1). */
+void stream_ready(struct stream *stream);
 /* Drops `len` bytes from the front of the parts of the write; true when none is left. */
 bool stream_advance(struct stream *stream, size_t len);
 /* Completes what the streams of the list have to complete. */

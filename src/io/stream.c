@@ -1,8 +1,8 @@
-/* The state of a stream that both implementations share: what is armed, what has
+/* The state of a stream that all kinds share: what is armed, what has
  * completed, and the order in which completions are delivered (ops.h, O1 and O2). */
 #include "io/ops.h"
 
-static void stream_ready(struct stream *stream)
+void stream_ready(struct stream *stream)
 {
     if (stream->ready_listed)
         return;
@@ -89,7 +89,7 @@ static void complete_write(struct stream *stream)
     stream->write_armed = stream->write_done = false;
     if (stream->shutdown_wanted) {
         stream->shutdown_wanted = false;
-        stream->loop->process->ops->shutdown(stream);
+        stream->ops->shutdown(stream);
     }
     stream->write_fn(stream->write_arg, stream, fail((enum err)stream->write_code));
 }
@@ -104,6 +104,8 @@ static void complete_open(struct stream *stream)
         complete_write(stream);
     if (stream->read_done && !stream->closing)
         read_complete(stream, (enum err)stream->read_code, SPAN_NONE);
+    if (stream->ops->turn && !stream->closing)
+        stream->ops->turn(stream);
 }
 
 /* Nothing of it is armed again meanwhile: `stream_read` and the others refuse a stream
@@ -118,7 +120,7 @@ static void complete_closed(struct stream *stream)
         stream->write_fn(stream->write_arg, stream, fail(ERR_CANCELLED));
     stream_close_fn fn = stream->close_fn;
     void *arg = stream->close_arg;
-    stream->loop->process->ops->stream_free(stream);
+    stream->ops->free(stream);
     if (fn)
         fn(arg);
 }
@@ -158,7 +160,7 @@ void stream_read(struct stream *stream, struct span_mut into, stream_read_fn fn,
     stream->read_fn = fn;
     stream->read_arg = arg;
     if (LIKELY(!stream->read_ended))
-        stream->loop->process->ops->read(stream);
+        stream->ops->read(stream);
     else
         stream_read_refused(stream, (enum err)stream->read_end);
 }
@@ -187,7 +189,7 @@ size_t stream_try_write(struct stream *stream, const struct span *parts, int cou
     }
     if (filled_count == 0)
         return 0;
-    return stream->loop->process->ops->try_write(stream, filled, filled_count);
+    return stream->ops->try_write(stream, filled, filled_count);
 }
 
 void stream_write(struct stream *stream, const struct span *parts, int count, stream_write_fn fn,
@@ -206,7 +208,7 @@ void stream_write(struct stream *stream, const struct span *parts, int count, st
     if (stream->part_count == 0)
         stream_write_done(stream, ERR_NONE);
     else
-        stream->loop->process->ops->write(stream);
+        stream->ops->write(stream);
 }
 
 void stream_shutdown(struct stream *stream)
@@ -215,7 +217,7 @@ void stream_shutdown(struct stream *stream)
     if (stream->write_armed)
         stream->shutdown_wanted = true;
     else
-        stream->loop->process->ops->shutdown(stream);
+        stream->ops->shutdown(stream);
 }
 
 void stream_close(struct stream *stream, enum stream_close_how how, stream_close_fn fn, void *arg)
@@ -224,7 +226,7 @@ void stream_close(struct stream *stream, enum stream_close_how how, stream_close
     stream->closing = true;
     stream->close_fn = fn;
     stream->close_arg = arg;
-    stream->loop->process->ops->close(stream, how);
+    stream->ops->close(stream, how);
 }
 
 result stream_detach(struct stream *stream, struct io_detached *ret_detached)
@@ -232,10 +234,10 @@ result stream_detach(struct stream *stream, struct io_detached *ret_detached)
     ASSERT(!stream->read_armed && !stream->write_armed && !stream->connecting);
     ASSERT(!stream->closing);
     struct io_detached detached;
-    TRY(stream->loop->process->ops->detach(stream, &detached));
+    TRY(stream->ops->detach(stream, &detached));
     stream->closing = true;
     stream->close_fn = NULL;
-    stream->loop->process->ops->close(stream, STREAM_CLOSE);
+    stream->ops->close(stream, STREAM_CLOSE);
     *ret_detached = detached;
     return OK;
 }
@@ -259,5 +261,5 @@ struct loop *stream_loop(struct stream *stream)
 
 void stream_peer(struct stream *stream, struct io_address *ret_address)
 {
-    stream->loop->process->ops->peer(stream, ret_address);
+    stream->ops->peer(stream, ret_address);
 }

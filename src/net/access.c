@@ -20,6 +20,8 @@ void access_log(struct server_loop *sl, const struct access_line *line)
                          log_int("status", line->status), log_time("took", line->took),
                          log_uint("received_bytes", line->received),
                          log_span("reason", line->reason), log_str("trace_id", trace),
-                         log_span("request_id", line->request_id)),
+                         log_span("request_id", line->request_id),
+                         line->client ? log_str("client", line->client)
+                                      : (struct log_field){NULL, LOG_FIELD_END, {.u = 0}}),
               "%.*s %.*s: %d", SPAN_FMT(line->method), SPAN_FMT(line->path), line->status);
 }

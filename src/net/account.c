@@ -7,6 +7,8 @@
 static const char *const request_labels[] = {"server", "route", "code", NULL};
 static const char *const route_labels[] = {"server", "route", NULL};
 static const char *const server_labels[] = {"server", NULL};
+static const char *const handshake_labels[] = {"server", "version", "resumed", NULL};
+static const char *const failure_labels[] = {"server", "reason", NULL};
 
 enum {
     M_REQUESTS,
@@ -17,6 +19,8 @@ enum {
     M_REFUSED,
     M_RECEIVED,
     M_SENT,
+    M_HANDSHAKES,
+    M_HANDSHAKE_FAILURES,
 };
 
 const struct metric_def server_metrics[] = {
@@ -39,6 +43,11 @@ const struct metric_def server_metrics[] = {
                     UNIT_BYTES, server_labels},
     [M_SENT] = {"weir_http_sent_bytes_total", "Bytes written to clients.", METRIC_COUNTER,
                 UNIT_BYTES, server_labels},
+    [M_HANDSHAKES] = {"weir_tls_handshakes_total", "TLS handshakes that succeeded.", METRIC_COUNTER,
+                      UNIT_NONE, handshake_labels},
+    [M_HANDSHAKE_FAILURES] = {"weir_tls_handshake_failures_total",
+                              "TLS handshakes that failed, by reason.", METRIC_COUNTER, UNIT_NONE,
+                              failure_labels},
 };
 const size_t server_metrics_len = ARRAY_LEN(server_metrics);
 
@@ -100,6 +109,27 @@ void exchange_account(struct server_loop *sl, size_t route_index, int status, io
     account_bytes(sl);
 }
 
+void handshake_account(struct server_loop *sl, const struct tls_info *info)
+{
+    bool old = strcmp(info->version, "TLSv1.2") == 0;
+    struct series **slot = &sl->tls_series.done[old][info->resumed];
+    struct span values[] = {span_cstr(sl->server->name), span_cstr(info->version),
+                            info->resumed ? SPAN("true") : SPAN("false")};
+    if (!*slot)
+        *slot = metrics_series(sl->server->metrics, &server_metrics[M_HANDSHAKES], values, 3);
+    counter_add(sl->shard, *slot, 1);
+}
+
+void handshake_failure_account(struct server_loop *sl, enum tls_failure failure)
+{
+    struct series **slot = &sl->tls_series.failed[failure];
+    struct span values[] = {span_cstr(sl->server->name), span_cstr(tls_failure_label(failure))};
+    if (!*slot)
+        *slot =
+            metrics_series(sl->server->metrics, &server_metrics[M_HANDSHAKE_FAILURES], values, 2);
+    counter_add(sl->shard, *slot, 1);
+}
+
 static void collect(void *arg)
 {
     struct server *server = arg;
@@ -129,4 +159,8 @@ void server_account_release(struct server_loop *sl)
         for (int code = 0; code < ROUTE_CODES; code++)
             series_put(sl->series[i].codes[code]);
     }
+    for (size_t i = 0; i < TLS_FAILURES; i++)
+        series_put(sl->tls_series.failed[i]);
+    for (int i = 0; i < 4; i++)
+        series_put(sl->tls_series.done[i / 2][i % 2]);
 }

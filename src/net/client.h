@@ -6,7 +6,7 @@
  */
 #pragma once
 
-#include "io/io.h"
+#include "io/tls.h"
 #include "wire/http.h"
 
 struct client;
@@ -37,6 +37,11 @@ typedef void (*client_response_fn)(void *arg, struct client *client, result r,
 
 result client_connect(struct loop *loop, const struct io_address *address, client_connect_fn fn,
                       void *arg, struct client **ret_client);
+/* The same over TLS with whom `name` is: the handshake is part of connecting, `deadline` holds
+ * for it. ERR_PERMISSION when the peer is not trusted. */
+result client_connect_tls(struct loop *loop, const struct io_address *address,
+                          struct tls_context *context, const char *name, io_time deadline,
+                          client_connect_fn fn, void *arg, struct client **ret_client);
 /* Once connected and while no other is under way. `Host` and `Content-Length` are
  * written by the client. An answer that comes before the whole request was written ends
  * the connection. ERR_PRECONDITION; ERR_CLOSED when the connection cannot be used again;

@@ -301,6 +301,71 @@ static void what_cannot_be_written_is_refused_and_nothing_is_sent(void **state)
     fx_release(&fx);
 }
 
+/* ---- TLS ---- */
+
+static void secure_answered(void *arg, struct client *client, result r,
+                            const struct client_response *response)
+{
+    struct fx *fx = arg;
+    if (failed(r) || response->status != 200 || !span_is(response->body, "fixed\n"))
+        fx_fail(fx, "expected the fixed answer, got %s", err_name((enum err)r.code));
+    if (fx->countdown++ == 1) { /* twice over one connection */
+        client_close(client);
+        fx_client_done(fx);
+        return;
+    }
+    struct client_request request = {
+        .target = SPAN("/fixed"), .bytes_max = 100, .deadline = TIME_NEVER};
+    if (failed(client_send(client, &request, secure_answered, fx)))
+        fx_fail(fx, "cannot send");
+}
+
+static void secure_connected(void *arg, struct client *client, result r)
+{
+    struct fx *fx = arg;
+    struct client_request request = {
+        .target = SPAN("/fixed"), .bytes_max = 100, .deadline = TIME_NEVER};
+    if (failed(r) || failed(client_send(client, &request, secure_answered, fx)))
+        fx_fail(fx, "cannot connect: %s", err_name((enum err)r.code));
+}
+
+static void not_trusted(void *arg, struct client *client, result r)
+{
+    struct fx *fx = arg;
+    if (!is(r, ERR_PERMISSION))
+        fx_fail(fx, "expected PERMISSION, got %s", err_name((enum err)r.code));
+    client_close(client);
+    fx_client_done(fx);
+}
+
+static void over_tls_a_client_is_answered_by_whom_it_asked_for_only(void **state)
+{
+    for (int sim = 0; sim < 2; sim++) {
+        struct fx fx;
+        struct client *client;
+        fx_init(&fx, &(struct fx_options){.sim = sim, .tls = true});
+        fx_serve(&fx);
+        struct loop *loop = process_loop(fx.process, 0);
+        const struct {
+            const char *name;
+            client_connect_fn fn;
+        } who[] = {{"server.test", secure_connected},
+                   {"another.test", not_trusted},
+                   {"server.test", never_called}};
+        for (size_t i = 0; i < ARRAY_LEN(who); i++)
+            assert_int_equal(client_connect_tls(loop, &fx.address, fx.client_tls, who[i].name,
+                                                TIME_NEVER, who[i].fn, &fx, &client)
+                                 .code,
+                             ERR_NONE);
+        client_close(client);
+        fx.running += 2;
+        fx_run(&fx);
+        assert_int_equal(fx.countdown, 2);
+        assert_true(fx_metric(&fx, "weir_tls_handshakes_total{server=\"test\"") >= 1);
+        fx_release(&fx);
+    }
+}
+
 int main(void)
 {
     setvbuf(stdout, NULL, _IONBF, 0);
@@ -310,6 +375,7 @@ int main(void)
         cmocka_unit_test(a_connection_refused_is_told),
         cmocka_unit_test(nothing_comes_after_a_close),
         cmocka_unit_test(what_cannot_be_written_is_refused_and_nothing_is_sent),
+        cmocka_unit_test(over_tls_a_client_is_answered_by_whom_it_asked_for_only),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -63,7 +63,11 @@ struct connection {
     struct server_loop *sl;
     struct stream *stream;
     uint32_t exchanges; /* in flight */
+    char *client;       /* the subject of the certificate that it gave; NULL: none */
 };
+
+/* How long a connection without its first request may delay a drain. */
+#define DRAIN_FIRST (1 * IO_SEC)
 
 /* Limits as they hold now on this loop. */
 const struct server_config *server_loop_config(const struct server_loop *sl);

@@ -123,6 +123,7 @@ static void exchange_log(struct exchange *x, io_time took)
                           .received = x->received,
                           .request_id = x->request_id,
                           .reason = x->reason,
+                          .client = x->connection->client,
                           .trace = exchange_trace(x),
                       });
 }

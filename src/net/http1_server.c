@@ -13,8 +13,6 @@
 #define READ_AHEAD 16384
 /* Below this, the rest of a body is read through the scratch and copied. */
 #define BYPASS_MIN 8192
-/* How long a connection without its first request may delay a drain. */
-#define DRAIN_FIRST (1 * IO_SEC)
 
 /* ---- closing ---- */
 

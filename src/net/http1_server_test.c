@@ -3,6 +3,10 @@
 #include "net/test_fixture.h"
 
 #include <stdio.h>
+#include <string.h>
+
+/* All of it once more over TLS, with that word as the argument. */
+static bool over_tls;
 
 #define GET_FIXED "GET /fixed HTTP/1.1\r\nHost: a\r\n\r\n"
 
@@ -11,7 +15,7 @@ static void over_both(void (*script)(struct fx *fx), void (*check)(struct fx *fx
 {
     for (int sim = 0; sim < 2; sim++) {
         struct fx fx;
-        fx_init(&fx, &(struct fx_options){.sim = sim, .seed = 7});
+        fx_init(&fx, &(struct fx_options){.tls = over_tls, .sim = sim, .seed = 7});
         script(&fx);
         fx_run(&fx);
         if (check)
@@ -26,7 +30,8 @@ static void over_all(void (*script)(struct fx *fx))
     over_both(script, NULL);
     for (uint64_t seed = 0; seed < 10; seed++) {
         struct fx fx;
-        fx_init(&fx, &(struct fx_options){.sim = true, .faults = true, .seed = seed});
+        fx_init(&fx,
+                &(struct fx_options){.tls = over_tls, .sim = true, .faults = true, .seed = seed});
         script(&fx);
         fx_run(&fx);
         fx_release(&fx);
@@ -298,7 +303,7 @@ static void bodies_in_flight_have_a_limit_and_each_block_counts(void **state)
 {
     for (uint64_t seed = 0; seed < 5; seed++) {
         struct fx fx;
-        fx_init(&fx, &(struct fx_options){.sim = true, .seed = seed});
+        fx_init(&fx, &(struct fx_options){.tls = over_tls, .sim = true, .seed = seed});
         bytes_script(&fx);
         fx_run(&fx);
         assert_int_equal(fx_counts(&fx).refused, 3);
@@ -319,7 +324,7 @@ static void connections_script(struct fx *fx)
 static void connections_above_the_limit_are_closed(void **state)
 {
     struct fx fx;
-    fx_init(&fx, &(struct fx_options){0});
+    fx_init(&fx, &(struct fx_options){.tls = over_tls});
     connections_script(&fx);
     fx_run(&fx);
     assert_int_equal(fx_counts(&fx).refused, 2);
@@ -395,7 +400,8 @@ static void a_slow_reader_gets_all_as_long_as_it_reads(void **state)
 {
     for (uint64_t seed = 0; seed < 3; seed++) {
         struct fx fx;
-        fx_init(&fx, &(struct fx_options){.sim = true, .faults = true, .seed = seed});
+        fx_init(&fx,
+                &(struct fx_options){.tls = over_tls, .sim = true, .faults = true, .seed = seed});
         slow_reader_script(&fx);
         fx_run(&fx);
         fx_release(&fx);
@@ -448,8 +454,9 @@ static void elsewhere_an_end_of_file_means_that_the_client_has_gone(void **state
     over_both(gone_script, gone_check);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+    over_tls = argc > 1 && strcmp(argv[1], "tls") == 0;
     setvbuf(stdout, NULL, _IONBF, 0);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_connection_goes_on_as_both_sides_wish),

@@ -65,6 +65,9 @@ void connection_opened(struct server_loop *sl, struct connection *c, const struc
     c->sl = sl;
     c->codec = codec;
     c->stream = stream;
+    struct tls_info info;
+    if (sl->server->tls && tls_info(stream, &info) && info.peer_given)
+        c->client = mem_strdup(info.peer_subject);
     list_push(&sl->connections, &c->node);
 }
 
@@ -83,26 +86,42 @@ static void drained_once(struct server_loop *sl)
         return;
     sl->drained = true;
     timer_stop(sl->loop, &sl->drain_timer);
+    timer_stop(sl->loop, &sl->handshakes_timer);
     loop_post(process_loop(sl->server->process, 0), &sl->drained_post);
 }
 
 static void drained_when_empty(struct server_loop *sl)
 {
-    if (sl->draining && list_empty(&sl->connections))
+    if (sl->draining && list_empty(&sl->connections) && list_empty(&sl->handshakes))
         drained_once(sl);
 }
 
-static void connection_place_back(struct server_loop *sl)
+void connection_place_back(struct server_loop *sl)
 {
     quota_give(&sl->load, 1);
     quota_give(&sl->server->connections, 1);
+    drained_when_empty(sl);
 }
 
 void connection_closed(struct connection *c)
 {
     list_remove(&c->node);
+    mem_free(steal(&c->client));
     connection_place_back(c->sl);
-    drained_when_empty(c->sl);
+}
+
+static void connections_stop(struct server_loop *sl, bool now)
+{
+    /* A connection that stops may unlink itself at once; others stay. */
+    struct list_node *node = list_first(&sl->connections);
+    while (node) {
+        struct list_node *next = list_next(&sl->connections, node);
+        struct connection *c = CONTAINER_OF(node, struct connection, node);
+        if (now)
+            sl->cut += c->exchanges;
+        c->codec->stop(c, now);
+        node = next;
+    }
 }
 
 /* A connection on its way to its loop. */
@@ -110,21 +129,33 @@ struct handover {
     struct io_post post;
     struct server_loop *sl;
     struct io_detached detached;
+    struct tls_context *tls; /* a reference, or NULL */
 };
 
-static void loop_accept(struct server_loop *sl, struct io_detached detached)
+void server_loop_begin(struct server_loop *sl, struct stream *stream)
+{
+    if (failed(sl->server->accept(sl, stream)))
+        connection_place_back(sl);
+    else if (sl->draining)
+        connections_stop(sl, false); /* its handshake was under way */
+}
+
+static void loop_accept(struct server_loop *sl, struct io_detached detached,
+                        struct tls_context *tls)
 {
     struct stream *stream;
-    if (failed(stream_adopt(sl->loop, detached, &stream)))
-        connection_place_back(sl);
-    else if (failed(sl->server->accept(sl, stream)))
-        connection_place_back(sl);
+    if (!failed(stream_adopt(sl->loop, detached, &stream))) {
+        handshake_start(sl, stream, tls);
+        return;
+    }
+    connection_place_back(sl);
+    tls_context_unref(tls);
 }
 
 static void handover_arrived(struct io_post *post)
 {
     struct handover *handover = CONTAINER_OF(post, struct handover, post);
-    loop_accept(handover->sl, handover->detached);
+    loop_accept(handover->sl, handover->detached, handover->tls);
     mem_free(handover);
 }
 
@@ -152,7 +183,7 @@ static void accepted(void *arg, struct listener *listener, struct io_detached de
     bool taken = quota_take(&sl->load, 1);
     ASSERT(taken);
     if (sl == &server->loops[0]) {
-        loop_accept(sl, detached);
+        loop_accept(sl, detached, server_tls_context(server->tls));
         return;
     }
     struct handover *handover = MEM_NEW(struct handover);
@@ -164,6 +195,7 @@ static void accepted(void *arg, struct listener *listener, struct io_detached de
     handover->post.run = handover_arrived;
     handover->sl = sl;
     handover->detached = detached;
+    handover->tls = server_tls_context(server->tls);
     loop_post(sl->loop, &handover->post);
 }
 
@@ -176,6 +208,7 @@ static result loop_init(struct server_loop *sl, struct server *server, int index
     server_loop_configure(sl, &server->config);
     quota_init(&sl->load, UINT64_MAX);
     list_init(&sl->connections);
+    list_init(&sl->handshakes);
     list_init(&sl->exchanges);
     list_init(&sl->idle_exchanges);
     trace_ids_init(&sl->trace_ids, server->process);
@@ -194,6 +227,7 @@ result server_new(const struct server_options *options, struct server **ret_serv
         return diag_fail(diag, ERR_NO_MEMORY, "no memory for the %s server", options->name);
     server->name = options->name;
     server->accept = options->accept ? options->accept : http1_accept;
+    server->tls = options->tls;
     server->process = options->process;
     server->metrics = options->metrics;
     server->log = options->log;
@@ -250,6 +284,7 @@ static void connections_free(struct server_loop *sl)
     struct list_node *node;
     while ((node = list_pop(&sl->connections))) {
         struct connection *c = CONTAINER_OF(node, struct connection, node);
+        mem_free(c->client);
         c->codec->free(c);
     }
 }
@@ -265,6 +300,7 @@ void server_free(struct server *server)
         if (!sl->server)
             continue;
         connections_free(sl);
+        handshakes_release(sl);
         exchanges_release(sl);
         server_account_release(sl);
         mem_free(sl->out);
@@ -278,24 +314,11 @@ void server_free(struct server *server)
 
 /* ---- drain ---- */
 
-static void connections_stop(struct server_loop *sl, bool now)
-{
-    /* A connection that stops may unlink itself at once; others stay. */
-    struct list_node *node = list_first(&sl->connections);
-    while (node) {
-        struct list_node *next = list_next(&sl->connections, node);
-        struct connection *c = CONTAINER_OF(node, struct connection, node);
-        if (now)
-            sl->cut += c->exchanges;
-        c->codec->stop(c, now);
-        node = next;
-    }
-}
-
 static void drain_deadline(struct io_timer *timer)
 {
     struct server_loop *sl = CONTAINER_OF(timer, struct server_loop, drain_timer);
     connections_stop(sl, true);
+    handshakes_cut(sl);
     drained_once(sl);
 }
 
@@ -306,6 +329,7 @@ static void drain_arrived(struct io_post *post)
     sl->drain_timer.fired = drain_deadline;
     timer_start(sl->loop, &sl->drain_timer, sl->drain_deadline);
     connections_stop(sl, false);
+    handshakes_stop(sl);
     drained_when_empty(sl);
 }
 

@@ -13,6 +13,7 @@
 #include "config/schema.h"
 #include "io/io.h"
 #include "net/exchange.h"
+#include "net/server_tls.h"
 #include "obs/metrics.h"
 
 struct log;
@@ -89,6 +90,7 @@ struct server_options {
     const struct route_table *routes;   /* two at most; both must outlive the server */
     size_t routes_len;
     server_accept_fn accept; /* NULL: HTTP/1 */
+    struct server_tls *tls;  /* NULL: never TLS; outlives the server */
 };
 
 result server_new(const struct server_options *options, struct server **ret_server,

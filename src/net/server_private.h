@@ -11,6 +11,11 @@ struct route_series {
     struct series *codes[ROUTE_CODES]; /* by status; 0 for an exchange without */
 };
 
+/* Of TLS handshakes: by version and whether a session was resumed, and by failure. */
+struct tls_series {
+    struct series *done[2][2], *failed[TLS_FAILURES];
+};
+
 /* One loop's part of a server; used on that loop only, but for `load`. */
 struct server_loop {
     struct server *server;
@@ -18,6 +23,7 @@ struct server_loop {
     struct server_config config; /* as it holds for what comes now */
     struct quota load;           /* connections here; the accepting loop reads it */
     struct list connections;
+    struct list handshakes;     /* streams that will be connections */
     struct list exchanges;      /* in flight */
     struct list idle_exchanges; /* for reuse, with a warm arena */
     size_t idle_len;
@@ -31,10 +37,11 @@ struct server_loop {
     bool draining, drained;
     uint64_t cut;
     io_time drain_deadline;
-    struct io_timer drain_timer;
+    struct io_timer drain_timer, handshakes_timer;
     struct io_post drain_post, drained_post;
     struct metrics_shard *shard;
     struct trace_ids trace_ids;
+    struct tls_series tls_series;
     struct route_series *series; /* one per route, then one for what no route took */
 };
 
@@ -43,6 +50,7 @@ struct server_loop {
 struct server {
     const char *name;
     server_accept_fn accept;
+    struct server_tls *tls;
     struct process *process;
     struct metrics *metrics;
     struct log *log;
@@ -74,6 +82,22 @@ struct route_found {
 struct route_found route_find(const struct server *server, enum http_method method,
                               struct span path);
 
+/* handshake.c: begins with an accepted stream, at once or over TLS; takes over the reference
+ * of `context`, which may be NULL. */
+void handshake_start(struct server_loop *sl, struct stream *inner, struct tls_context *context);
+/* Drain: they have DRAIN_FIRST to come to an end. */
+void handshakes_stop(struct server_loop *sl);
+/* Ends all that are under way. */
+void handshakes_cut(struct server_loop *sl);
+/* Frees them without I/O. */
+void handshakes_release(struct server_loop *sl);
+/* server.c: the codec takes the stream over; or its place in the limit comes back. */
+void server_loop_begin(struct server_loop *sl, struct stream *stream);
+void connection_place_back(struct server_loop *sl);
+/* account.c */
+void handshake_account(struct server_loop *sl, const struct tls_info *info);
+void handshake_failure_account(struct server_loop *sl, enum tls_failure failure);
+
 void server_loop_configure(struct server_loop *sl, const struct server_config *config);
 void server_quotas_set(struct server *server);
 /* After the loops have ended: those that they had no turn left for. */
@@ -90,6 +114,7 @@ struct access_line {
     io_time took;
     uint64_t received;
     struct span request_id, reason; /* NULL `ptr`: none */
+    const char *client;             /* of its certificate; NULL: none */
     const struct trace_context *trace;
 };
 bool access_wanted(const struct server_loop *sl, int status);

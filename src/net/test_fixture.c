@@ -62,6 +62,8 @@ void fx_init(struct fx *fx, const struct fx_options *options)
                      ERR_NONE);
     fx->slab = slab_host_new(1u << 30, 0);
     assert_non_null(fx->slab);
+    if (options->tls)
+        fx_tls_make(fx);
 }
 
 void fx_serve(struct fx *fx)
@@ -75,6 +77,7 @@ void fx_serve(struct fx *fx)
         .config = &fx->config,
         .routes = &fx->table,
         .routes_len = 1,
+        .tls = fx->server_tls,
         .accept = fx->options.toymux ? toymux_accept : NULL,
     };
     struct diag diag = {0};
@@ -166,6 +169,7 @@ void fx_run(struct fx *fx)
 void fx_release(struct fx *fx)
 {
     server_free(fx->server);
+    fx_tls_release(fx);
     metrics_free(fx->metrics);
     slab_free(fx->slab);
     process_free(fx->process);

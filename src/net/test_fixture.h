@@ -12,6 +12,7 @@
 
 struct fx_options {
     bool sim, toymux;
+    bool tls;    /* between the server and the scripts' clients */
     bool faults; /* of the simulator: delays, short reads and writes */
     unsigned reset_permille;
     uint64_t seed; /* of the simulator */
@@ -24,6 +25,9 @@ struct fx {
     struct process *process;
     struct metrics *metrics;
     struct slab *slab;
+    struct server_tls *server_tls; /* NULL without TLS */
+    struct tls_context *client_tls;
+    char folder[32]; /* of certificates */
     struct server_config config;
     struct route_table table;
     struct server *server;
@@ -62,6 +66,10 @@ void fx_drain(struct fx *fx, io_time after);
 struct server_counts fx_counts(struct fx *fx);
 /* The value of a metric's line that begins with `prefix`, or -1. */
 double fx_metric(struct fx *fx, const char *prefix);
+
+/* test_tls.c */
+void fx_tls_make(struct fx *fx);
+void fx_tls_release(struct fx *fx);
 
 /* test_handlers.c: the routes; `arg` is the fixture. */
 extern const struct route test_routes[];

@@ -335,9 +335,38 @@ static void on_read(void *arg, struct stream *stream, result r, struct span byte
     go_on(s);
 }
 
+static void on_ready(void *arg, struct stream *stream, result r)
+{
+    struct script *s = arg;
+    if (!s->stream)
+        return;
+    if (failed(r)) {
+        s->ended = true;
+        s->end = r;
+    } else {
+        stream_read(stream, (struct span_mut){NULL, 0}, on_read, s);
+    }
+    go_on(s);
+}
+
+static void secure(struct script *s, struct stream *stream)
+{
+    s->stream = NULL;
+    result r =
+        tls_connect(s->fx->client_tls, stream, "server.test", TIME_NEVER, on_ready, s, &s->stream);
+    if (failed(r)) {
+        fx_fail(s->fx, "cannot connect");
+        gone(s);
+    }
+}
+
 static void on_connected(void *arg, struct stream *stream, result r)
 {
     struct script *s = arg;
+    if (!failed(r) && s->fx->client_tls) {
+        secure(s, stream);
+        return;
+    }
     if (failed(r)) {
         s->ended = true;
         s->end = r;

@@ -30,6 +30,9 @@ enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARN, LOG_ERROR, LOG_LEVELS };
     X(REQUEST, INFO, "request", "an exchange has ended: the access log") \
     X(REQUEST_FAILED, WARN, "request_failed", "an exchange failed on the server's side") \
     X(CONNECTION_REFUSED, WARN, "connection_refused", "a connection was closed for want of means") \
+    X(TLS_HANDSHAKE_FAILED, INFO, "tls_handshake_failed", "a connection did not get to speak TLS") \
+    X(TLS_CERTIFICATE_EXPIRES, WARN, "tls_certificate_expires", \
+      "a certificate expires within 14 days, or has expired") \
     X(LOG_DROPPED, WARN, "log_dropped", "log lines are missing before this one") \
     X(LOG_SUPPRESSED, WARN, "log_suppressed", "an event came too often to log each") \
     X(LOG_REOPENED, INFO, "log_reopened", "the log file was opened anew") \

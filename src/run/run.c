@@ -49,6 +49,8 @@ void *run_context(struct run *run, const struct config_module *module)
 {
     if (module == &server_module)
         return run->server;
+    if (module == &server_tls_module)
+        return run->tls;
     for (size_t i = 0; i < run->kind->modules_len; i++)
         if (run->kind->modules[i] == module)
             return run->role;
@@ -126,6 +128,7 @@ static result boot_obs(struct run *run, struct diag *diag)
     TRY(metrics_new(run->process, &metrics, &run->metrics, diag));
     TRY(process_metrics_new(run->metrics, run->process, run->log, WEIR_VERSION,
                             &run->process_metrics, diag));
+    TRY(metrics_define(run->metrics, server_tls_metrics, server_tls_metrics_len, diag));
     return metrics_define(run->metrics, server_metrics, server_metrics_len, diag);
 }
 
@@ -218,6 +221,7 @@ static void raise_descriptors(struct run *run)
 static result boot_server(struct run *run, struct diag *diag)
 {
     raise_descriptors(run);
+    server_tls_begin(run->tls, run->log, run->metrics);
     struct server_options options = {
         .name = "http",
         .process = run->process,
@@ -227,6 +231,7 @@ static result boot_server(struct run *run, struct diag *diag)
         .config = run_config(run, &server_module),
         .routes = run->tables,
         .routes_len = ARRAY_LEN(run->tables),
+        .tls = run->tls,
     };
     TRY(server_new(&options, &run->server, diag));
     const struct run_config *config = run_config(run, &run_module);
@@ -265,6 +270,7 @@ static void release(struct run *run)
     run_reload_drop(run);
     server_free(run->server);
     server_free(run->admin);
+    server_tls_free(run->tls);
     if (run->role)
         run->kind->free(run->role);
     process_metrics_free(run->process_metrics);
@@ -283,6 +289,8 @@ int run_role(const struct run_options *options)
     mem_must(run, sizeof(*run));
     run->process = options->process;
     run->kind = options->role;
+    run->tls = server_tls_new(run->process);
+    mem_must(run->tls, 1);
     run->options = options;
     run->started_at = process_wall(run->process);
     run->notify_path = process_env(run->process, "NOTIFY_SOCKET");

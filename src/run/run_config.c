@@ -116,12 +116,26 @@ const struct config_module log_module = {
     .commit = log_commit,
 };
 
-const struct config_module *const run_modules[] = {&run_module, &log_module, &server_module};
+const struct config_module *const run_modules[] = {&run_module, &log_module, &server_module,
+                                                   &server_tls_module};
 const size_t run_modules_len = ARRAY_LEN(run_modules);
 
 struct slab *run_slab_new(const struct run_config *config)
 {
     return slab_host_new(config->memory_max, keep_of(config->memory_max));
+}
+
+/* Files that the configuration names are read with it. */
+static result read_certificates(struct run *run, struct config **config,
+                                struct config_errors *errors)
+{
+    errors->items[0] = (struct diag){0};
+    result r = server_tls_load(run->tls, config_of(*config, &server_tls_module), &errors->items[0]);
+    if (failed(r)) {
+        errors->count = 1;
+        config_unref(steal(config));
+    }
+    return r;
 }
 
 result run_config_read(struct run *run, struct config **ret_config, struct config_errors *errors)
@@ -146,6 +160,8 @@ result run_config_read(struct run *run, struct config **ret_config, struct confi
             .setting_count = options->settings_len,
         };
         r = config_load(&source, ret_config, errors);
+        if (!failed(r))
+            r = read_certificates(run, ret_config, errors);
     }
     text_release(&yaml);
     return r;

@@ -54,6 +54,7 @@ struct run {
     struct process_metrics *process_metrics;
     struct slab *slab;
     struct server *server, *admin;
+    struct server_tls *tls;
     struct route_table tables[2], admin_table;
     char address[160];
     char admin_path[108];

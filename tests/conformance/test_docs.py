@@ -9,7 +9,11 @@ import running
 
 TEXT = (running.SOURCE / "docs" / "serve.md").read_text()
 # The tables of keys that the role and the process declare.
-TABLES = ["src/run/run_config.c", "src/net/server_config.c", "src/serve/serve.c"]
+TABLES = ["src/run/run_config.c", "src/net/server_config.c", "src/net/server_tls.c", "src/serve/serve.c"]
+
+
+# Structs of the elements of lists, which are documented with their list.
+ELEMENTS = {"server_tls_pair"}
 
 
 def blocks(mark):
@@ -65,8 +69,9 @@ def declared():
     found = {}
     for path in TABLES:
         source = (running.SOURCE / path).read_text()
-        for row in re.findall(r"\{(\.(?:path|flag) = .*?)CONFIG_FIELD", source, re.DOTALL):
-            if "#member_" in row:
+        pattern = r"\{(\.(?:path|flag) = .*?)CONFIG_FIELD\(struct (\w+)"
+        for row, owner in re.findall(pattern, source, re.DOTALL):
+            if "#member_" in row or owner in ELEMENTS:
                 continue
             fields = dict(re.findall(r'\.(path|flag|fallback) = "([^"]*)"', row))
             live = "CONFIG_LIVE" in row
@@ -104,15 +109,21 @@ def test_every_flag_of_the_help_is_documented_with_its_default():
 
 
 def test_the_defaults_of_the_table_are_valid_values(weir):
-    lines = []
+    tree = {}
     for key, (_, default, _) in documented().items():
         if default and not key.startswith("--") and key not in ("listen", "log.path"):
-            section, _, name = key.rpartition(".")
-            lines.append((section, f"{name}: {default}"))
-    text = ""
-    for section in sorted({section for section, _ in lines}):
-        members = ", ".join(member for own, member in lines if own == section)
-        text += f"{section}: {{{members}}}\n" if section else "\n".join(members.split(", ")) + "\n"
+            *sections, name = key.split(".")
+            at = tree
+            for section in sections:
+                at = at.setdefault(section, {})
+            at[name] = default
+
+    def flow(value):
+        if isinstance(value, str):
+            return value
+        return "{" + ", ".join(f"{key}: {flow(v)}" for key, v in value.items()) + "}"
+
+    text = "".join(f"{key}: {flow(value)}\n" for key, value in tree.items())
     weir.serve(running.MODELS / "half_plus_two.onnx", config=text)
 
 

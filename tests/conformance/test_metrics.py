@@ -4,11 +4,15 @@ import concurrent.futures
 import math
 import re
 import shutil
+import signal
 import subprocess
 
 import pytest
 
+import requests
+
 import running
+from certificates import LOCAL, Authority
 
 DOCS = running.SOURCE / "docs" / "metrics.md"
 NAME = r"[a-zA-Z_:][a-zA-Z0-9_:]*"
@@ -65,15 +69,24 @@ class Exposition:
 def scraped(tmp_path_factory):
     """Every metric at once: of a server that has seen successes, failures and refusals."""
     made = running.Weir(tmp_path_factory)
-    server = made.serve_late("--slots", 1, "--queue-depth-max", 1)
+    server = made.serve_late("--slots", 1, "--queue-depth-max", 1, config="log: {level: info}\n")
     body = {"inputs": {"delay_ms": [200], "mode": [0], "value": [7]}}
     with concurrent.futures.ThreadPoolExecutor(6) as pool:
         list(pool.map(lambda _: server.predict("echo", body), range(6)))
     server.predict("echo", {"inputs": {"delay_ms": [1], "mode": [1], "value": [7]}})
     server.predict("echo", {})
     server.get("/nosuch")
-    answer = server.get("/metrics")
-    yield answer
+    # From here on over TLS, after one that does not speak it.
+    authority = Authority(tmp_path_factory.mktemp("pki"))
+    cert, key = authority.sign("server", LOCAL)
+    server.configure(f"server: {{tls: {{certificate: {cert}, key: {key}}}}}\n")
+    server.kill(signal.SIGHUP)
+    server.event("config_reloaded")
+    with server.connect() as raw:
+        raw.request("GET", "/metrics")
+        assert raw.at_end()
+    url = f"https://localhost:{server.address[1]}/metrics"
+    yield requests.get(url, verify=authority.cert, timeout=running.PATIENCE)
     made.close()
 
 

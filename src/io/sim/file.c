@@ -205,7 +205,7 @@ result sim_file_stat(struct process *base, const char *path, struct file_info *r
     if (!node)
         return not_found(diag, path);
     *ret_info = (struct file_info){node->is_folder ? FILE_DIRECTORY : FILE_REGULAR, node->bytes.len,
-                                   node->modified_at};
+                                   node->modified_at, node->is_folder ? 0700 : 0600};
     return OK;
 }
 

@@ -1,5 +1,6 @@
 #include "base/alloc.h"
 #include "io/sim/sim_private.h"
+#include "io/tls_engine.h"
 
 /* 2030-01-01 UTC, when a world begins. */
 #define WALL_START (1893456000 * IO_SEC)
@@ -220,6 +221,7 @@ static void release(struct process *base)
 }
 
 static const struct io_ops ops = {
+    .tls = &tls_toy,
     .run = run,
     .stop = stop,
     .free = release,
@@ -239,14 +241,6 @@ static const struct io_ops ops = {
     .adopt = sim_adopt,
     .detached_close = sim_detached_close,
     .connect = sim_connect,
-    .read = sim_read,
-    .try_write = sim_try_write,
-    .write = sim_write,
-    .shutdown = sim_shutdown,
-    .close = sim_close,
-    .detach = sim_detach,
-    .peer = sim_peer,
-    .stream_free = sim_stream_free,
     .listen = sim_listen,
     .listener_address = sim_listener_address,
     .listener_pause = sim_listener_pause,

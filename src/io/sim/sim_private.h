@@ -241,14 +241,6 @@ size_t sim_end_write(struct sim_end *end, const struct span *parts, int count);
 result sim_adopt(struct loop *loop, struct io_detached detached, struct stream **ret_stream);
 void sim_detached_close(struct process *process, struct io_detached detached);
 result sim_connect(struct loop *loop, const struct io_address *address, struct stream **ret_stream);
-void sim_read(struct stream *stream);
-size_t sim_try_write(struct stream *stream, const struct span *parts, int count);
-void sim_write(struct stream *stream);
-void sim_shutdown(struct stream *stream);
-void sim_close(struct stream *stream, enum stream_close_how how);
-result sim_detach(struct stream *stream, struct io_detached *ret_detached);
-void sim_peer(struct stream *stream, struct io_address *ret_address);
-void sim_stream_free(struct stream *stream);
 /* Something about its end has changed. */
 void sim_stream_changed(struct stream *stream);
 void sim_streams_release(struct sim_loop *loop);

@@ -17,6 +17,9 @@ struct sim_stream {
     int knocks;
 };
 
+static const struct stream_ops sim_stream_ops;
+static void sim_write(struct stream *stream);
+
 static struct sim_stream *sim_stream(struct stream *stream)
 {
     return (struct sim_stream *)stream;
@@ -73,6 +76,7 @@ static struct sim_stream *new_stream(struct loop *loop, struct sim_end *end)
 {
     struct sim_stream *s = sim_new(sizeof(*s));
     s->base.loop = loop;
+    s->base.ops = &sim_stream_ops;
     s->io.ready = look;
     s->end = end;
     if (end)
@@ -94,7 +98,7 @@ void sim_detached_close(struct process *process, struct io_detached detached)
     sim_end_close((struct sim_end *)(intptr_t)detached.handle, false);
 }
 
-result sim_detach(struct stream *stream, struct io_detached *ret_detached)
+static result sim_detach(struct stream *stream, struct io_detached *ret_detached)
 {
     struct sim_stream *s = sim_stream(stream);
     if (!s->end)
@@ -174,7 +178,7 @@ result sim_connect(struct loop *loop, const struct io_address *address, struct s
 
 /* ---- reading and writing ----------------------------------------------------------------- */
 
-void sim_read(struct stream *stream)
+static void sim_read(struct stream *stream)
 {
     if (!sim_stream(stream)->end)
         stream_read_refused(stream, ERR_IO); /* a connection that was never made */
@@ -182,13 +186,13 @@ void sim_read(struct stream *stream)
         sim_stream_changed(stream);
 }
 
-size_t sim_try_write(struct stream *stream, const struct span *parts, int count)
+static size_t sim_try_write(struct stream *stream, const struct span *parts, int count)
 {
     struct sim_stream *s = sim_stream(stream);
     return s->end ? sim_end_write(s->end, parts, count) : 0;
 }
 
-void sim_write(struct stream *stream)
+static void sim_write(struct stream *stream)
 {
     struct sim_stream *s = sim_stream(stream);
     if (!s->end || s->end->error || s->end->conn->pipes[s->end->side].fin) {
@@ -203,14 +207,14 @@ void sim_write(struct stream *stream)
         sim_stream_changed(stream);
 }
 
-void sim_shutdown(struct stream *stream)
+static void sim_shutdown(struct stream *stream)
 {
     struct sim_stream *s = sim_stream(stream);
     if (s->end)
         sim_end_shutdown(s->end);
 }
 
-void sim_peer(struct stream *stream, struct io_address *ret_address)
+static void sim_peer(struct stream *stream, struct io_address *ret_address)
 {
     struct sim_stream *s = sim_stream(stream);
     *ret_address = s->end ? s->end->peer : s->to;
@@ -227,20 +231,31 @@ static void let_go(struct sim_stream *s, bool reset)
     s->end = NULL;
 }
 
-void sim_close(struct stream *stream, enum stream_close_how how)
+static void sim_close(struct stream *stream, enum stream_close_how how)
 {
     struct sim_stream *s = sim_stream(stream);
     let_go(s, how == STREAM_RESET);
     sim_loop_ready(stream->loop, &s->io);
 }
 
-void sim_stream_free(struct stream *stream)
+static void sim_stream_free(struct stream *stream)
 {
     struct sim_stream *s = sim_stream(stream);
     list_remove(&s->io.node);
     list_remove(&s->node);
     mem_free(s);
 }
+
+static const struct stream_ops sim_stream_ops = {
+    .read = sim_read,
+    .try_write = sim_try_write,
+    .write = sim_write,
+    .shutdown = sim_shutdown,
+    .close = sim_close,
+    .detach = sim_detach,
+    .peer = sim_peer,
+    .free = sim_stream_free,
+};
 
 void sim_streams_release(struct sim_loop *loop)
 {

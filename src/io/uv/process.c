@@ -1,5 +1,6 @@
 #include "base/alloc.h"
 #include "io/limits.h"
+#include "io/tls_engine.h"
 #include "io/uv/uv_private.h"
 
 #include <errno.h>
@@ -148,6 +149,7 @@ static const char *env(struct process *process, const char *name)
 }
 
 static const struct io_ops ops = {
+    .tls = &tls_openssl,
     .run = run,
     .stop = stop,
     .free = release,
@@ -170,14 +172,6 @@ static const struct io_ops ops = {
     .adopt = iouv_adopt,
     .detached_close = iouv_detached_close,
     .connect = iouv_connect,
-    .read = iouv_read,
-    .try_write = iouv_try_write,
-    .write = iouv_write,
-    .shutdown = iouv_shutdown,
-    .close = iouv_close,
-    .detach = iouv_detach,
-    .peer = iouv_peer,
-    .stream_free = iouv_stream_free,
     .listen = iouv_listen,
     .listener_address = iouv_listener_address,
     .listener_pause = iouv_listener_pause,

@@ -64,12 +64,15 @@ static int descriptor(struct iouv_stream *s)
     return fd;
 }
 
+static const struct stream_ops iouv_stream_ops;
+
 static struct iouv_stream *new_stream(struct loop *loop, bool is_unix)
 {
     struct iouv_stream *s = pool_get(&iouv_loop(loop)->streams);
     if (!s)
         return NULL;
     s->base.loop = loop;
+    s->base.ops = &iouv_stream_ops;
     s->is_unix = is_unix;
     if (is_unix)
         uv_pipe_init(&iouv_loop(loop)->uv, &s->uv.pipe, 0);
@@ -78,6 +81,8 @@ static struct iouv_stream *new_stream(struct loop *loop, bool is_unix)
     s->uv.handle.data = s;
     return s;
 }
+
+static void iouv_close(struct stream *stream, enum stream_close_how how);
 
 /* Of one that nobody has seen yet. */
 static void discard(struct iouv_stream *s)
@@ -198,7 +203,7 @@ static void has_read(uv_stream_t *handle, ssize_t n, const uv_buf_t *buf)
     }
 }
 
-void iouv_read(struct stream *stream)
+static void iouv_read(struct stream *stream)
 {
     struct iouv_stream *s = iouv_stream(stream);
     if (s->reading)
@@ -211,7 +216,9 @@ void iouv_read(struct stream *stream)
 
 /* ---- write (S2) ----------------------------------------------------------------------- */
 
-size_t iouv_try_write(struct stream *stream, const struct span *parts, int count)
+static void iouv_write(struct stream *stream);
+
+static size_t iouv_try_write(struct stream *stream, const struct span *parts, int count)
 {
     struct iouv_stream *s = iouv_stream(stream);
     int n = uv_try_write(&s->uv.stream, (const uv_buf_t *)parts, (unsigned)count);
@@ -243,7 +250,7 @@ static int next_piece(const struct stream *stream, struct span *ret_parts, int m
     return count;
 }
 
-void iouv_write(struct stream *stream)
+static void iouv_write(struct stream *stream)
 {
     struct iouv_stream *s = iouv_stream(stream);
     struct span parts[STREAM_PARTS_MAX] UNINITIALIZED;
@@ -267,7 +274,7 @@ void iouv_write(struct stream *stream)
         stream_write_done(stream, err_of_uv(r));
 }
 
-void iouv_shutdown(struct stream *stream)
+static void iouv_shutdown(struct stream *stream)
 {
     /* Nothing is queued in the library, so its own shutdown has nothing to wait for. A
      * failure means that the connection is gone, which the next read tells. */
@@ -282,7 +289,7 @@ static void closed(uv_handle_t *handle)
     stream_gone(&s->base);
 }
 
-void iouv_close(struct stream *stream, enum stream_close_how how)
+static void iouv_close(struct stream *stream, enum stream_close_how how)
 {
     struct iouv_stream *s = iouv_stream(stream);
     int fd = descriptor(s);
@@ -300,12 +307,12 @@ void iouv_stream_abandon(uv_handle_t *handle)
     uv_close(handle, NULL);
 }
 
-void iouv_stream_free(struct stream *stream)
+static void iouv_stream_free(struct stream *stream)
 {
     pool_put(&iouv_loop(stream->loop)->streams, stream);
 }
 
-result iouv_detach(struct stream *stream, struct io_detached *ret_detached)
+static result iouv_detach(struct stream *stream, struct io_detached *ret_detached)
 {
     struct iouv_stream *s = iouv_stream(stream);
     int fd = fcntl(descriptor(s), F_DUPFD_CLOEXEC, 0);
@@ -315,7 +322,7 @@ result iouv_detach(struct stream *stream, struct io_detached *ret_detached)
     return OK;
 }
 
-void iouv_peer(struct stream *stream, struct io_address *ret_address)
+static void iouv_peer(struct stream *stream, struct io_address *ret_address)
 {
     struct iouv_stream *s = iouv_stream(stream);
     struct sockaddr_storage peer = {.ss_family = s->is_unix ? AF_UNIX : AF_INET};
@@ -324,3 +331,14 @@ void iouv_peer(struct stream *stream, struct io_address *ret_address)
         len = 0; /* gone: the zero address of its kind */
     iouv_address_of(&peer, len, ret_address);
 }
+
+static const struct stream_ops iouv_stream_ops = {
+    .read = iouv_read,
+    .try_write = iouv_try_write,
+    .write = iouv_write,
+    .shutdown = iouv_shutdown,
+    .close = iouv_close,
+    .detach = iouv_detach,
+    .peer = iouv_peer,
+    .free = iouv_stream_free,
+};

@@ -139,14 +139,6 @@ result iouv_datagram(struct process *process, const char *path, struct span byte
 result iouv_adopt(struct loop *loop, struct io_detached detached, struct stream **ret_stream);
 result iouv_connect(struct loop *loop, const struct io_address *address,
                     struct stream **ret_stream);
-void iouv_read(struct stream *stream);
-size_t iouv_try_write(struct stream *stream, const struct span *parts, int count);
-void iouv_write(struct stream *stream);
-void iouv_shutdown(struct stream *stream);
-void iouv_close(struct stream *stream, enum stream_close_how how);
-result iouv_detach(struct stream *stream, struct io_detached *ret_detached);
-void iouv_peer(struct stream *stream, struct io_address *ret_address);
-void iouv_stream_free(struct stream *stream);
 void iouv_stream_abandon(uv_handle_t *handle);
 extern const size_t iouv_stream_size;
 
