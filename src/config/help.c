@@ -123,12 +123,10 @@ void flags_help(const struct flags_command *command, bool all, struct text *into
     text_str(into, "\nOptions:\n");
     section_rows(command->own, &choice, into);
     option_row("-h, --help", "show this help", into);
-    if (choice.left > 0 || all) {
-        char words[64];
-        snprintf(words, sizeof(words), choice.all ? "show all options" : "show %zu options more",
-                 choice.left);
-        option_row("--help-all", words, into);
-    }
+    char words[64] = "show all options";
+    if (choice.left > 0)
+        snprintf(words, sizeof(words), "show %zu options more", choice.left);
+    option_row("--help-all", words, into);
     /* The short page has no headings, so that it fits a screen. */
     for (size_t m = 0; m < command->module_count; m++) {
         const struct config_section *section = &command->modules[m]->section;

@@ -304,10 +304,25 @@ static void write_level(struct writer *w, const struct level *level)
             write_word(w, level, m, i);
 }
 
+/* What only the command line says. */
+static void write_flags(struct writer *w, const struct config_block *block)
+{
+    for (size_t i = 0; i < block->section->key_count; i++) {
+        const struct config_key *key = &block->section->keys[i];
+        if (key->path || block->origins[i].kind == CONFIG_FROM_DEFAULT)
+            continue;
+        text_printf(w->into, "# %s ", key->flag);
+        write_value(w, key, block_field(block, i));
+        text_byte(w->into, '\n');
+    }
+}
+
 result config_dump(const struct config *config, struct text *into)
 {
     struct writer w = {.config = config, .into = into};
     text_printf(into, "version: %d\n", CONFIG_VERSION);
+    for (size_t m = 0; m < config->module_count; m++)
+        write_flags(&w, &config->blocks[m]);
     struct level level = {.blocks = config->blocks, .block_count = config->module_count};
     write_level(&w, &level);
     return text_result(into);

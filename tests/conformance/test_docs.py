@@ -1,5 +1,6 @@
 """docs/ says what the program does: its examples run, its tables are complete."""
 
+import json
 import re
 import subprocess
 
@@ -8,8 +9,6 @@ import pytest
 import running
 
 TEXT = (running.SOURCE / "docs" / "serve.md").read_text()
-# The tables of keys that the role and the process declare.
-TABLES = ["src/run/run_config.c", "src/net/server_config.c", "src/serve/serve.c"]
 
 
 def blocks(mark):
@@ -60,45 +59,49 @@ def test_the_example_of_a_file_is_a_valid_one(weir):
 # ---- tables ----
 
 
-def declared():
-    """Key or flag -> default, of every table in the sources."""
+def schema_keys(schema, above=""):
+    """Path -> schema of every key of a file, elements of lists and maps left out."""
     found = {}
-    for path in TABLES:
-        source = (running.SOURCE / path).read_text()
-        for row in re.findall(r"\{(\.(?:path|flag) = .*?)CONFIG_FIELD", source, re.DOTALL):
-            if "#member_" in row:
-                continue
-            fields = dict(re.findall(r'\.(path|flag|fallback) = "([^"]*)"', row))
-            live = "CONFIG_LIVE" in row
-            name = fields.get("path") or fields["flag"]
-            found[name] = (fields.get("flag", ""), fields.get("fallback", ""), live)
-        for member, fallback in re.findall(r'KEY\((\w+), \w+, "[^"]*", "([^"]*)"', source):
-            found["server." + member] = ("", fallback, True)
+    for name, value in schema["properties"].items():
+        if "properties" in value:
+            found.update(schema_keys(value, f"{above}{name}."))
+        elif "x-weir-reload" in value:
+            found[above + name] = value
     return found
+
+
+def declared():
+    """Key -> (flag, default, reload), of the program's own schema."""
+
+    def written(value):
+        return json.dumps(value) if isinstance(value, (bool, int, float)) else value
+
+    schema = json.loads(running.run_weir("config", "schema").stdout)
+    return {
+        key: (value.get("x-weir-flag", ""), written(value.get("default", "")), value["x-weir-reload"])
+        for key, value in schema_keys(schema).items()
+    }
 
 
 def documented():
     table = {}
     for key, flag, default, live, _ in rows("Configuration"):
-        table[key or flag] = ("" if flag == "PATH" else flag, default, live == "live")
+        table[key or flag] = ("" if flag == "PATH" else flag, default, live or "restart")
     return table
 
 
 def test_every_key_is_documented_with_flag_default_and_reload():
-    own = {"--config": ("--config", "", False), "--loops": ("--loops", "auto", False)}
-    documented_all, declared_all = documented(), {**declared(), **own}
-    declared_all["--port"] = ("--port", *declared_all["--port"][1:])
-    assert documented_all == declared_all
+    assert {key: row for key, row in documented().items() if not key.startswith("--")} == declared()
 
 
 def test_every_flag_of_the_help_is_documented_with_its_default():
-    text = running.run_weir("serve", "--help").stdout
+    text = running.run_weir("serve", "--help-all").stdout
     text = re.sub(r"\n {20,}", " ", text)
     helped = {}
-    for flag, rest in re.findall(r"^  (?:-h, )?(--[a-z-]+)(.*)$", text, re.MULTILINE):
+    for flag, rest in re.findall(r"^  (?:-h, )?(--(?:\[no-\])?[a-z-]+)(.*)$", text, re.MULTILINE):
         default = re.search(r"\(default: (.*?)\)", rest)
-        helped[flag] = default[1] if default else ""
-    del helped["--help"]
+        helped[flag.replace("[no-]", "")] = default[1] if default else ""
+    del helped["--help"], helped["--help-all"]
     flags = {flag: default for flag, default, _ in documented().values() if flag}
     assert helped == flags
 
