@@ -289,10 +289,10 @@ http {{
         port = free_port()
         return Server("weir", self.weir_argv(port, models, *options), port, self._log(), core)
 
-    def floor(self, answer, body_bytes=0, busy_ns=0):
+    def floor(self, answer, body_bytes=0, busy_ns=0, pinned=True):
         port = free_port()
         argv = self.floor_argv(port, answer, body_bytes, busy_ns)
-        return Server("floor", argv, port, self._log(), self.server_core)
+        return Server("floor", argv, port, self._log(), self.server_core if pinned else None)
 
     def nginx(self, body):
         port = free_port()

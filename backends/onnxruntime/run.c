@@ -114,6 +114,9 @@ void onnx_instance_free(weir_instance *instance)
 
 /* ---- one run ---- */
 
+/* Written before it is read, and too large to be zeroed each time. */
+#define UNINITIALIZED __attribute__((uninitialized))
+
 struct run {
     struct weir_model *model;
     struct engine *engine;
@@ -199,7 +202,7 @@ static int32_t outputs_promise(struct run *run)
         const weir_port *port = &ports->ports[index];
         if (!extra->predictable)
             continue;
-        int64_t shape[WEIR_RANK_MAX];
+        int64_t shape[WEIR_RANK_MAX] UNINITIALIZED;
         for (int32_t d = 0; d < port->rank; d++) {
             struct extent_source source = extra->extents[d];
             shape[d] = port->shape[d] >= 0 ? port->shape[d]
@@ -295,7 +298,7 @@ static void outputs_drop(struct run *run)
 
 static int32_t run_once(struct run *run, bool promise, const OrtRunOptions *options)
 {
-    OrtValue *promised[WEIR_PORTS_MAX];
+    OrtValue *promised[WEIR_PORTS_MAX] UNINITIALIZED;
     int32_t code = promise ? outputs_promise(run) : WEIR_OK;
     if (code)
         return code;
@@ -336,7 +339,7 @@ static int32_t run_all(struct weir_instance *instance, struct run *run, struct r
 
 static void request_run(struct weir_instance *instance, weir_request *request)
 {
-    struct run run;
+    struct run run UNINITIALIZED;
     run.model = instance->model;
     run.engine = instance->model->engine;
     run.host = run.engine->host;

@@ -319,7 +319,7 @@ static void decimal_copy(const struct decimal *d, char *buffer, size_t size)
 
 static NOINLINE uint64_t decimal_slow(const struct decimal *d, const struct format *f)
 {
-    char buffer[SLOW_DIGITS + 32];
+    char buffer[SLOW_DIGITS + 32] UNINITIALIZED;
     uint64_t bits = 0;
 
     decimal_copy(d, buffer, sizeof(buffer));

@@ -125,8 +125,16 @@ enum err err_of_errno(int errnum)
     }
 }
 
+static char assert_text[256];
+
 void weir_assert_failed(const char *expression, const char *file, int line)
 {
-    fprintf(stderr, "weir: assertion failed: %s (%s:%d)\n", expression, file, line);
+    snprintf(assert_text, sizeof(assert_text), "%s (%s:%d)", expression, file, line);
+    fprintf(stderr, "weir: assertion failed: %s\n", assert_text);
     abort();
+}
+
+const char *weir_assert_text(void)
+{
+    return assert_text[0] ? assert_text : NULL;
 }

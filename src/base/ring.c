@@ -89,6 +89,12 @@ void ring_consume(struct ring *ring)
     ring->head++;
 }
 
+const void *ring_recent(const struct ring *ring, uint64_t back)
+{
+    uint64_t claimed = atomic_load_explicit(&ring->tail, memory_order_relaxed);
+    return back < MIN(claimed, ring->mask + 1) ? slot_at(ring, claimed - 1 - back) + 1 : NULL;
+}
+
 uint64_t ring_refused(const struct ring *ring)
 {
     return atomic_load_explicit(&ring->refused, memory_order_relaxed);

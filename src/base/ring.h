@@ -44,5 +44,8 @@ void ring_commit(struct ring *ring, void *record);
 void *ring_peek(struct ring *ring);
 /* Gives the record that `ring_peek` returned back to the producers. */
 void ring_consume(struct ring *ring);
+/* The record claimed `back` claims ago (0: the newest), read or not; NULL when it was never
+ * claimed or its place is taken again. For a process that crashes: it may be half written. */
+const void *ring_recent(const struct ring *ring, uint64_t back);
 /* How many claims were refused so far; any thread. */
 uint64_t ring_refused(const struct ring *ring);

@@ -157,12 +157,33 @@ static void records_of_many_producers_arrive_once_whole_and_in_order(void **stat
     ring_release(&ring);
 }
 
+static void the_newest_records_can_still_be_seen_after_they_were_read(void **state)
+{
+    (void)state;
+    struct ring ring;
+    int64_t last[PRODUCERS] = {-1, -1, -1, -1};
+    assert_false(failed(ring_init(&ring, sizeof(struct record), 4)));
+    assert_null(ring_recent(&ring, 0));
+    for (uint32_t i = 0; i < 6; i++) {
+        assert_true(put(&ring, 0, i));
+        if (i < 4)
+            assert_int_equal(consume(&ring, last), 1);
+    }
+    for (uint32_t back = 0; back < 4; back++) {
+        const struct record *record = ring_recent(&ring, back);
+        assert_int_equal(record->number, 5 - back);
+    }
+    assert_null(ring_recent(&ring, 4));
+    ring_release(&ring);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(records_come_out_whole_and_in_order_over_many_laps),
         cmocka_unit_test(a_full_ring_refuses_counts_and_loses_nothing),
         cmocka_unit_test(a_record_not_yet_committed_holds_back_the_later_ones),
+        cmocka_unit_test(the_newest_records_can_still_be_seen_after_they_were_read),
         cmocka_unit_test(no_memory_is_an_error),
         cmocka_unit_test(records_of_many_producers_arrive_once_whole_and_in_order),
     };

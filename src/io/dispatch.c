@@ -54,6 +54,12 @@ void process_exit_after(struct process *process, io_time patience, int code)
         process->ops->exit_after(process, patience, code);
 }
 
+void process_crash_report(struct process *process, const struct crash_report *report)
+{
+    if (process->ops->crash_report)
+        process->ops->crash_report(process, report);
+}
+
 result process_program_folder(struct process *process, struct text *into)
 {
     if (!process->ops->program_folder)

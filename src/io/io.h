@@ -63,6 +63,19 @@ void process_stop(struct process *process);
  * has ended by then, it exits with `code` after `patience`, freeing nothing. Any thread;
  * the first call counts. The simulator, whose jobs all return, ignores it. */
 void process_exit_after(struct process *process, io_time patience, int code);
+/* What a process says when a signal such as SIGSEGV or SIGABRT ends it. */
+struct crash_report {
+    const char *program; /* the first line: "weir 0.1.0" */
+    const char *folder;  /* NULL, or where a copy goes: FOLDER/weir-crash-SECONDS-PID.txt */
+    /* The last log lines; runs inside a signal handler: memory is read, nothing else. */
+    void (*tail)(const void *arg, void (*put)(struct span bytes));
+    const void *arg;
+};
+/* Boot only, for the one process of a program: from now on a crash writes its signal, build
+ * id, registers, stack and last log lines to standard error and to the folder, and then
+ * ends as it would have without. NULL: no longer, before what `arg` names is freed. Nothing
+ * happens in the simulator, nor under sanitizers, which report crashes themselves. */
+void process_crash_report(struct process *process, const struct crash_report *report);
 /* After `process_run` has returned, or before it was called. NULL is allowed. */
 void process_free(struct process *process);
 

@@ -33,7 +33,8 @@ struct io_ops {
     uint64_t (*descriptors)(struct process *process, uint64_t wanted);
     const char *(*env)(struct process *process, const char *name);
     void (*exit_after)(struct process *process, io_time patience, int code); /* NULL: none */
-    result (*program_folder)(struct process *process, struct text *into);    /* NULL: none */
+    void (*crash_report)(struct process *process, const struct crash_report *report); /* NULL */
+    result (*program_folder)(struct process *process, struct text *into); /* NULL: none */
     result (*signal)(struct process *process, int signal_number,
                      void (*fn)(void *arg, int signal_number), void *arg);
     result (*datagram)(struct process *process, const char *path, struct span bytes);

@@ -176,7 +176,7 @@ size_t stream_try_write(struct stream *stream, const struct span *parts, int cou
 {
     ASSERT(!stream->write_armed && !stream->closing && !stream->connecting);
     ASSERT(count >= 0 && count <= STREAM_PARTS_MAX);
-    struct span filled[STREAM_PARTS_MAX];
+    struct span filled[STREAM_PARTS_MAX] UNINITIALIZED;
     int filled_count = 0;
     size_t room = STREAM_TURN_BYTES; /* I7 */
     for (int i = 0; i < count && room > 0; i++) {

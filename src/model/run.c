@@ -124,7 +124,7 @@ static void gather_data(const struct batch *batch, int index, uint8_t *data)
 static result run_gather(struct run *run, const struct batch *batch)
 {
     int inputs = run->servable->info.inputs_len;
-    struct gathered_size sizes[WEIR_PORTS_MAX];
+    struct gathered_size sizes[WEIR_PORTS_MAX] UNINITIALIZED;
     uint64_t head =
         round_up((uint64_t)inputs * (sizeof(struct weir_tensor) + sizeof(int64_t[WEIR_RANK_MAX])));
     uint64_t total = head;
@@ -334,7 +334,7 @@ static void run_check(struct run *run)
         const struct run_output *output = &run->outputs[i];
         if (!(run->wanted >> i & 1))
             continue;
-        char text[256];
+        char text[256] UNINITIALIZED;
         if (!output->block)
             snprintf(text, sizeof(text), "the backend answered without output '%.100s'",
                      info->outputs[i].name);

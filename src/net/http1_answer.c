@@ -18,7 +18,7 @@ static void on_written(void *arg, struct stream *stream, result r);
 /* The next slice of `out`. */
 static void write_on(struct conn *conn)
 {
-    struct span parts[OUT_MAX];
+    struct span parts[OUT_MAX] UNINITIALIZED;
     size_t room = WRITE_SLICE;
     int count = 0;
     while (conn->out_first < conn->out_count && room) {

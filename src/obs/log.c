@@ -25,6 +25,7 @@
 #define RING_LINES_MAX 65536
 #define RATE_DEFAULT 100
 #define MESSAGE_MAX 2048
+#define TAIL_LINES 64
 /* Of `window`: the second above, how many lines it had below. */
 #define WINDOW_COUNT_BITS 24
 #define WINDOW_COUNT_MAX ((1u << WINDOW_COUNT_BITS) - 1)
@@ -188,7 +189,7 @@ bool log_wants(const struct log *log, enum log_level level)
 static void line_put(struct log *log, const struct log_line *line)
 {
     if (log->direct) {
-        uint8_t buffer[LOG_LINE_MAX];
+        uint8_t buffer[LOG_LINE_MAX] UNINITIALIZED;
         reopen_if_asked(log);
         (void)write_line(log, span_of(buffer, log_line_format(line, &log->style, buffer)));
         return;
@@ -212,7 +213,7 @@ void log_event(struct log *log, enum event event, const struct log_field *fields
     struct log_line line = {.event = event, .role = log->options.role, .fields = fields};
     if (event != EVENT_REQUEST && !rate_pass(log, event, &line.suppressed))
         return;
-    char message[MESSAGE_MAX];
+    char message[MESSAGE_MAX] UNINITIALIZED;
     va_list args;
     va_start(args, format);
     int len = vsnprintf(message, sizeof(message), format, args);
@@ -241,6 +242,16 @@ void log_stats(const struct log *log, struct log_stats *ret_stats)
     ret_stats->dropped = ring_refused(&log->ring);
     ret_stats->failed = atomic_load_explicit(&log->failed, memory_order_relaxed);
     ret_stats->suppressed = atomic_load_explicit(&log->suppressed, memory_order_relaxed);
+}
+
+void log_tail(const void *log, void (*put)(struct span bytes))
+{
+    const struct ring *ring = &((const struct log *)log)->ring;
+    for (uint64_t back = TAIL_LINES; back-- > 0;) {
+        const struct record *record = ring_recent(ring, back);
+        if (record && record->len <= LOG_LINE_MAX)
+            put(span_of(record->bytes, record->len));
+    }
 }
 
 /* ---- life ---- */

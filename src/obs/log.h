@@ -138,6 +138,10 @@ void log_set_level(struct log *log, enum log_level level);
  * with the old one and logs it. Nothing happens for standard error. */
 void log_reopen(struct log *log);
 
+/* The last lines, oldest first, written or not. `log` is a struct log; for the crash report
+ * (io.h), whose signal handler calls it. */
+void log_tail(const void *log, void (*put)(struct span bytes));
+
 struct log_stats {
     uint64_t lines;      /* written */
     uint64_t dropped;    /* for want of room in the ring */

@@ -114,6 +114,12 @@ static result boot_obs(struct run *run, struct diag *diag)
         .level = (enum log_level)log->level,
     };
     TRY(log_new(run->process, &options, &run->log, diag));
+    process_crash_report(run->process, &(struct crash_report){
+                                           .program = "weir " WEIR_VERSION,
+                                           .folder = log->crash_folder,
+                                           .tail = log_tail,
+                                           .arg = run->log,
+                                       });
     struct metrics_options metrics = {.loops = run->loops_len};
     TRY(metrics_new(run->process, &metrics, &run->metrics, diag));
     TRY(process_metrics_new(run->metrics, run->process, run->log, WEIR_VERSION,
@@ -268,6 +274,7 @@ static void release(struct run *run)
         run->kind->free(run->role);
     process_metrics_free(run->process_metrics);
     metrics_free(run->metrics);
+    process_crash_report(run->process, NULL);
     log_free(run->log);
     slab_free(run->slab);
     config_unref(run->config);

@@ -100,6 +100,10 @@ static const struct config_key log_keys[] = {
      .help = "a file instead of standard error",
      .type = CONFIG_PATH,
      CONFIG_FIELD(struct log_config, path)},
+    {.path = "log.crash_folder",
+     .help = "a folder for crash reports, beside standard error",
+     .type = CONFIG_PATH,
+     CONFIG_FIELD(struct log_config, crash_folder)},
 };
 
 static void log_commit(void *module, void *plan)

@@ -14,6 +14,7 @@ struct run_config {
 struct log_config {
     int level, format;
     const char *path;
+    const char *crash_folder;
 };
 
 extern const struct config_module run_module;

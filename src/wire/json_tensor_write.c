@@ -288,7 +288,7 @@ static bool writable(weir_type type)
 result json_tensor_write(struct text *text, const struct weir_tensor *tensor,
                          const struct json_style *style, struct diag *diag)
 {
-    struct writer w;
+    struct writer w UNINITIALIZED;
     int64_t flat;
     const int64_t *shape = tensor->shape;
     int rank = tensor->rank;

@@ -29,8 +29,10 @@ static void *loop_thread(void *arg)
         pthread_cond_wait(&process->gate_opened, &process->gate_mutex);
     bool run = process->gate == GATE_RUN;
     pthread_mutex_unlock(&process->gate_mutex);
+    void *stack = iouv_crash_stack();
     if (run)
         iouv_loop_run(loop);
+    iouv_crash_stack_end(stack);
     return NULL;
 }
 
@@ -84,6 +86,7 @@ static void release(struct process *base)
         }
     }
     iouv_signals_release(process);
+    iouv_crash_stack_end(process->crash_stack);
     for (int i = 0; i < process->inherited_count; i++) {
         if (process->inherited[i].fd >= 0)
             close(process->inherited[i].fd);
@@ -157,6 +160,7 @@ static const struct io_ops ops = {
     .env = env,
     .program_folder = program_folder,
     .exit_after = exit_after,
+    .crash_report = iouv_crash_report,
     .signal = iouv_signal,
     .datagram = iouv_datagram,
     .wake = iouv_wake,

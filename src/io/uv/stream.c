@@ -246,7 +246,7 @@ static int next_piece(const struct stream *stream, struct span *ret_parts, int m
 void iouv_write(struct stream *stream)
 {
     struct iouv_stream *s = iouv_stream(stream);
-    struct span parts[STREAM_PARTS_MAX];
+    struct span parts[STREAM_PARTS_MAX] UNINITIALIZED;
     int count = next_piece(stream, parts, STREAM_PARTS_MAX), n = 0;
     if (count > 0)
         n = uv_try_write(&s->uv.stream, (const uv_buf_t *)parts, (unsigned)count);

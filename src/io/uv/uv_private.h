@@ -83,6 +83,7 @@ struct iouv_process {
     struct iouv_file standard[2];
     struct iouv_watch *watches;
     io_time started_at;
+    void *crash_stack; /* of the thread that made it */
 };
 
 /* What this thread is: a loop's, a worker's, or neither. */
@@ -184,6 +185,12 @@ int iouv_thread_start(pthread_t *ret_thread, void *(*run)(void *arg), void *arg)
 result iouv_signal(struct process *base, int signal_number,
                    void (*fn)(void *arg, int signal_number), void *arg);
 void iouv_signals_release(struct iouv_process *process);
+
+/* crash.c */
+void iouv_crash_report(struct process *base, const struct crash_report *report);
+/* A stack for the calling thread's own crash, to be given back as it ends; NULL: none. */
+void *iouv_crash_stack(void);
+void iouv_crash_stack_end(void *stack);
 
 /* file.c */
 result iouv_file_stat(struct process *process, const char *path, struct file_info *ret_info,

@@ -36,6 +36,7 @@ static struct io_work *next_job(struct iouv_pool *pool)
 static void *worker(void *arg)
 {
     struct iouv_pool *pool = arg;
+    void *stack = iouv_crash_stack();
     pthread_mutex_lock(&pool->mutex);
     int index = pool->born++;
     iouv_thread = (struct iouv_thread){.worker_of = pool->process, .worker = index};
@@ -49,6 +50,7 @@ static void *worker(void *arg)
         pthread_mutex_lock(&pool->mutex);
     }
     pthread_mutex_unlock(&pool->mutex);
+    iouv_crash_stack_end(stack);
     return NULL;
 }
 

@@ -39,6 +39,9 @@ enum mode {
     MODE_CANCELLED = 3,  /* answers only when cancelled */
     MODE_AT_ONCE = 4,    /* answers before execute returns */
     MODE_WRONG_ROWS = 5, /* one row too many in every output */
+    MODE_CRASH = 6,      /* writes through a null pointer, on the caller's thread */
+    MODE_OVERFLOW = 7,   /* uses up that thread's stack */
+    MODE_ABORT = 8,
 };
 
 struct late {
@@ -197,12 +200,32 @@ static int32_t greatest(const weir_tensor *tensor)
     return most;
 }
 
+/* Deeper and deeper; the volatile bytes keep it from becoming a loop. */
+static int32_t deeper(int32_t depth)
+{
+    volatile char bytes[4096];
+    bytes[depth % 4096] = (char)depth;
+    return depth < 0 ? 0 : deeper(depth + 1) + bytes[depth % 4096];
+}
+
+static void crash(int32_t mode)
+{
+    static volatile int *volatile nowhere;
+    if (mode == MODE_CRASH)
+        *nowhere = 1;
+    if (mode == MODE_OVERFLOW)
+        deeper(1);
+    if (mode == MODE_ABORT)
+        abort();
+}
+
 static void take(struct weir_instance *instance, weir_request *request)
 {
     const weir_host *host = instance->model->late->host;
     weir_tensor delay = {.size = sizeof(delay)}, mode = {.size = sizeof(mode)};
     host->request_input(request, 0, &delay);
     host->request_input(request, 1, &mode);
+    crash(greatest(&mode));
     struct pending *pending = calloc(1, sizeof(*pending));
     if (!pending) {
         host->respond_error(request, WEIR_RESOURCE_EXHAUSTED, "out of memory");
