@@ -15,15 +15,15 @@ static const char *const shells[] = {"bash", "zsh", "fish"};
 
 void describe_completion(struct command_page *ret_page)
 {
-    *ret_page = (struct command_page){
-        .flags = {
-            .usage = "weir completion bash|zsh|fish",
-            .summary = "Writes the completion script of a shell. In bash: "
-                       "source <(weir completion bash)",
-            .argument = "SHELL",
-            .arguments_min = 1,
-            .arguments_max = 1,
-        }};
+    *ret_page =
+        (struct command_page){.flags = {
+                                  .usage = "weir completion bash|zsh|fish",
+                                  .summary = "Writes the completion script of a shell. In bash: "
+                                             "source <(weir completion bash)",
+                                  .argument = "SHELL",
+                                  .arguments_min = 1,
+                                  .arguments_max = 1,
+                              }};
 }
 
 /* ---- what all scripts are made of ---- */
@@ -167,8 +167,9 @@ static void bash(struct text *into)
                         "        context+=\" ${COMP_WORDS[2]}\" first=3\n"
                         "    fi\n",
                         commands[i].name);
-    text_str(into, "    if ((COMP_CWORD < 2)); then context=; fi\n"
-                   "    case $context in\n    '')\n        value= flags='--help --version' words='");
+    text_str(into,
+             "    if ((COMP_CWORD < 2)); then context=; fi\n"
+             "    case $context in\n    '')\n        value= flags='--help --version' words='");
     names(into, commands);
     text_str(into, "';;\n");
     for (size_t i = 0; commands[i].name; i++)
@@ -178,15 +179,16 @@ static void bash(struct text *into)
             text_str(into, "';;\n");
         }
     each_context(into, bash_context);
-    text_str(into, "    esac\n"
-                   "    if [[ -z $value && $cur == -* ]]; then words=$flags files=; fi\n"
-                   "    COMPREPLY=($(compgen -W \"$words\" -- \"$cur\"))\n"
-                   "    if [[ $files ]]; then\n"
-                   "        compopt -o filenames 2>/dev/null\n"
-                   "        mapfile -t -O \"${#COMPREPLY[@]}\" COMPREPLY < <(compgen -f -- \"$cur\")\n"
-                   "    fi\n"
-                   "}\n"
-                   "complete -F _weir weir\n");
+    text_str(into,
+             "    esac\n"
+             "    if [[ -z $value && $cur == -* ]]; then words=$flags files=; fi\n"
+             "    COMPREPLY=($(compgen -W \"$words\" -- \"$cur\"))\n"
+             "    if [[ $files ]]; then\n"
+             "        compopt -o filenames 2>/dev/null\n"
+             "        mapfile -t -O \"${#COMPREPLY[@]}\" COMPREPLY < <(compgen -f -- \"$cur\")\n"
+             "    fi\n"
+             "}\n"
+             "complete -F _weir weir\n");
 }
 
 /* ---- zsh ---- */
@@ -223,8 +225,9 @@ static void zsh_context(struct text *into, const struct context *context)
     each_key(command, zsh_flag, into);
     const char *words = argument_words(command);
     if (argument_is_file(command) && words[0])
-        text_printf(into, " \\\n        '*:argument:{_alternative \"c:command:(%s)\" "
-                          "\"f:file:_files\"}'",
+        text_printf(into,
+                    " \\\n        '*:argument:{_alternative \"c:command:(%s)\" "
+                    "\"f:file:_files\"}'",
                     words);
     else if (argument_is_file(command))
         text_str(into, " \\\n        '*:file:_files'");
@@ -269,8 +272,9 @@ static void zsh(struct text *into)
     }
     text_str(into, "    shift words\n    ((CURRENT--))\n    case $context in\n");
     each_context(into, zsh_context);
-    text_str(into, "    esac\n}\n"
-                   "if [[ $funcstack[1] == _weir ]]; then _weir \"$@\"; else compdef _weir weir; fi\n");
+    text_str(into,
+             "    esac\n}\n"
+             "if [[ $funcstack[1] == _weir ]]; then _weir \"$@\"; else compdef _weir weir; fi\n");
 }
 
 /* ---- fish ---- */
@@ -331,8 +335,9 @@ static void fish(struct text *into)
         quoted(into, commands[i].summary, "");
         text_str(into, "'\n");
         for (size_t s = 0; commands[i].sub && commands[i].sub[s].name; s++) {
-            text_printf(into, "complete -c weir -n '__fish_seen_subcommand_from %s; and not "
-                              "__fish_seen_subcommand_from ",
+            text_printf(into,
+                        "complete -c weir -n '__fish_seen_subcommand_from %s; and not "
+                        "__fish_seen_subcommand_from ",
                         commands[i].name);
             names(into, commands[i].sub);
             text_printf(into, "' -a %s -d '", commands[i].sub[s].name);

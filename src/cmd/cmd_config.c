@@ -65,8 +65,8 @@ static int file_words_init(struct file_words *words, void (*describe)(struct com
     *words = (struct file_words){0};
     describe(&page);
     arena_init(&words->arena, 4096, (size_t)1 << 20);
-    if (failed(flags_parse(&page.flags, argc, argv, &words->arena, &words->own, &words->flags,
-                           &diag)))
+    if (failed(
+            flags_parse(&page.flags, argc, argv, &words->arena, &words->own, &words->flags, &diag)))
         return command_usage(name, &diag);
     *ret_help = words->flags.help != FLAGS_NO_HELP;
     if (*ret_help)
@@ -358,8 +358,8 @@ static void tell_edit(void *arg, const struct config_edit *edit)
         fprintf(stderr, "%s:%d:%d: %s: move it to %s\n", upgrade->file, edit->line, edit->column,
                 edit->path, edit->replacement);
     else
-        fprintf(stderr, "%s:%d:%d: %s: remove it; nothing replaces it\n", upgrade->file,
-                edit->line, edit->column, edit->path);
+        fprintf(stderr, "%s:%d:%d: %s: remove it; nothing replaces it\n", upgrade->file, edit->line,
+                edit->column, edit->path);
 }
 
 static int upgrade(const struct file_words *words)

@@ -59,7 +59,7 @@ static void heading(struct text *into, const char *macro, const char *words)
     text_printf(into, ".%s ", macro);
     for (const char *c = words; *c; c++)
         text_byte(into, *c >= 'a' && *c <= 'z' && macro[1] == 'H' ? (uint8_t)(*c - 'a' + 'A')
-                                                                   : (uint8_t)*c);
+                                                                  : (uint8_t)*c);
     text_byte(into, '\n');
 }
 

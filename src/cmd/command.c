@@ -34,8 +34,7 @@ static int unknown_command(const struct command *list, const char *above, const 
     return EX_USAGE;
 }
 
-int commands_run(const struct command *list, const char *above, int argc,
-                 const char *const *argv)
+int commands_run(const struct command *list, const char *above, int argc, const char *const *argv)
 {
     if (argc < 1) {
         list_commands(list, above, stderr);

@@ -40,8 +40,7 @@ void describe_completion(struct command_page *ret_page);
 
 /* Runs the one of `list` that argv names; NULL argv[0] and unknown ones are usage errors.
  * `above`: "weir", "weir config". */
-int commands_run(const struct command *list, const char *above, int argc,
-                 const char *const *argv);
+int commands_run(const struct command *list, const char *above, int argc, const char *const *argv);
 /* The help page; EX_OK. */
 int command_help(const struct flags_command *command, bool all);
 /* Says what was wrong with the words of a command; EX_USAGE. */

@@ -133,8 +133,7 @@ static void write_texts(const struct config_key *key, struct text *into)
 static void write_elements(const struct config_key *key, struct text *into)
 {
     bool map = key->type == CONFIG_MAP;
-    const struct level level = {
-        .sections = &key->section, .count = 1, .element = true, .map = map};
+    const struct level level = {.sections = &key->section, .count = 1, .element = true, .map = map};
     report_name(into, "type");
     text_str(into, map ? "[\"object\",\"null\"]" : "[\"array\",\"null\"]");
     report_int(into, map ? "maxProperties" : "maxItems", (int64_t)config_count_max(key));

@@ -73,8 +73,8 @@ static void take_settings(struct role_start *start)
     start->options.settings_len = len;
 }
 
-int role_start_init(struct role_start *start, const struct role_command *command,
-                    const char *name, int argc, const char *const *argv, bool *ret_help)
+int role_start_init(struct role_start *start, const struct role_command *command, const char *name,
+                    int argc, const char *const *argv, bool *ret_help)
 {
     struct diag diag = {0};
     *start = (struct role_start){.command = command};
@@ -86,8 +86,7 @@ int role_start_init(struct role_start *start, const struct role_command *command
     *ret_help = start->flags.help != FLAGS_NO_HELP;
     if (*ret_help)
         return command_help(&start->page.flags, start->flags.help == FLAGS_HELP_ALL);
-    struct io_uv_options io = {.loops = (int)start->own.loops,
-                               .connections_max = CONNECTIONS_MAX};
+    struct io_uv_options io = {.loops = (int)start->own.loops, .connections_max = CONNECTIONS_MAX};
     start->options = (struct run_options){
         .role = command->role,
         .config_path = start->own.config,
@@ -116,8 +115,8 @@ static bool is_own(const struct config_section *own, const char *word)
     name = span_first(name, span_find(name, '='));
     for (size_t i = 0; i < own->key_count; i++) {
         struct span flag = span_cstr(own->keys[i].flag);
-        bool negated = span_starts(name, SPAN("--no-")) &&
-                       span_eq(span_from(name, 5), span_from(flag, 2));
+        bool negated =
+            span_starts(name, SPAN("--no-")) && span_eq(span_from(name, 5), span_from(flag, 2));
         if (span_eq(name, flag) || negated)
             return true;
     }

@@ -12,7 +12,7 @@ struct role_command {
     const char *usage, *summary;
     const struct run_role *role;
     const struct config_key *const *argument_key; /* what its one argument sets */
-    const char *argument;                  /* what that is called: "PATH" */
+    const char *argument;                         /* what that is called: "PATH" */
 };
 
 extern const struct role_command role_commands[];
@@ -40,8 +40,8 @@ struct role_start {
 /* EX_OK, or the code to end with: what was wrong has been said, or the help been shown
  * (`*ret_help`). `name` is for messages: "weir check". In any case `role_start_release` is
  * called at the end. */
-int role_start_init(struct role_start *start, const struct role_command *command,
-                    const char *name, int argc, const char *const *argv, bool *ret_help);
+int role_start_init(struct role_start *start, const struct role_command *command, const char *name,
+                    int argc, const char *const *argv, bool *ret_help);
 void role_start_release(struct role_start *start);
 
 /* A command that looks at a role: `weir check [own options] [ROLE] [the role's words]`. Its

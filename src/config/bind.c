@@ -25,7 +25,7 @@ struct binder {
     const struct config_source *source;
     struct config_errors *errors;
     const struct config_key *warned[CONFIG_ERRORS_MAX]; /* deprecated keys, each told once */
-    char path[PATH_MAX_BYTES]; /* of what is looked at: "models[0].path" */
+    char path[PATH_MAX_BYTES];                          /* of what is looked at: "models[0].path" */
     size_t path_len;
 };
 
@@ -460,8 +460,8 @@ static bool take_deprecated(struct binder *b, const struct scope *scope,
         snprintf(instead, sizeof(instead), "; write %s instead", old->replacement);
     while (told < ARRAY_LEN(b->warned) && b->warned[told] && b->warned[told] != key)
         told++;
-    bool over = old->removed && b->source->release &&
-                release_reached(b->source->release, old->removed);
+    bool over =
+        old->removed && b->source->release && release_reached(b->source->release, old->removed);
     if (over && !b->source->allow_deprecated) {
         report(b, ERR_UNSUPPORTED, node->key_line, node->key_column,
                "deprecated since %s and not taken any more%s; --allow-deprecated takes it still",
@@ -510,8 +510,7 @@ static void bind_value(struct binder *b, const struct found *found, const struct
 
 static void bind_entry(struct binder *b, const struct scope *scope, const struct yaml_node *node)
 {
-    struct found found =
-        find(scope, span_of(b->path + scope->start, b->path_len - scope->start));
+    struct found found = find(scope, span_of(b->path + scope->start, b->path_len - scope->start));
     bool dotted = span_find(node->key, '.') < node->key.len;
     if (dotted || (!found.block && !found.section)) {
         report_unknown(b, scope, node);

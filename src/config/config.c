@@ -187,9 +187,8 @@ static void apply_variable(struct config *config, const struct config_source *so
     if (value == NULL || value[0] == '\0')
         return;
     struct diag diag = {0};
-    block->origins[index] =
-        (struct config_origin){.kind = CONFIG_FROM_ENVIRONMENT,
-                               .variables = arena_copy(&config->arena, span_cstr(bytes))};
+    block->origins[index] = (struct config_origin){
+        .kind = CONFIG_FROM_ENVIRONMENT, .variables = arena_copy(&config->arena, span_cstr(bytes))};
     result r = utf8_valid(span_cstr(value))
                    ? config_value_parse(key, span_cstr(value), false, &config->arena,
                                         block_field(block, index), &diag)

@@ -255,8 +255,8 @@ int main(void)
                                         setup, teardown),
         cmocka_unit_test_setup_teardown(a_secret_within_the_file_is_a_warning_when_strict, setup,
                                         teardown),
-        cmocka_unit_test_setup_teardown(
-            the_environment_beats_the_file_and_a_flag_the_environment, setup, teardown),
+        cmocka_unit_test_setup_teardown(the_environment_beats_the_file_and_a_flag_the_environment,
+                                        setup, teardown),
         cmocka_unit_test_setup_teardown(each_value_knows_where_it_came_from, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -14,10 +14,12 @@
 void flags_placeholder(const struct config_key *key, struct text *into)
 {
     static const char *const words[] = {
-        [CONFIG_BOOL] = "",      [CONFIG_INT] = "N",           [CONFIG_REAL] = "N",
-        [CONFIG_SIZE] = "SIZE",  [CONFIG_TIME] = "TIME",       [CONFIG_TEXT] = "TEXT",
-        [CONFIG_PATH] = "PATH",  [CONFIG_NAME] = "NAME",       [CONFIG_ENUM] = "",
-        [CONFIG_ADDRESS] = "ADDRESS", [CONFIG_TEXTS] = "TEXT", [CONFIG_LIST] = "",
+        [CONFIG_BOOL] = "",      [CONFIG_INT] = "N",
+        [CONFIG_REAL] = "N",     [CONFIG_SIZE] = "SIZE",
+        [CONFIG_TIME] = "TIME",  [CONFIG_TEXT] = "TEXT",
+        [CONFIG_PATH] = "PATH",  [CONFIG_NAME] = "NAME",
+        [CONFIG_ENUM] = "",      [CONFIG_ADDRESS] = "ADDRESS",
+        [CONFIG_TEXTS] = "TEXT", [CONFIG_LIST] = "",
         [CONFIG_MAP] = "",
     };
     text_str(into, words[key->type]);

@@ -20,8 +20,9 @@ void config_variable_name(const struct config_key *key, struct text *into)
         return;
     text_str(into, VARIABLE_PREFIX);
     for (const char *c = key->path; *c; c++)
-        text_byte(into, *c == '.' ? '_' : *c >= 'a' && *c <= 'z' ? (uint8_t)(*c - 'a' + 'A')
-                                                                 : (uint8_t)*c);
+        text_byte(into, *c == '.'                ? '_'
+                        : *c >= 'a' && *c <= 'z' ? (uint8_t)(*c - 'a' + 'A')
+                                                 : (uint8_t)*c);
 }
 
 void config_origin_format(const struct config_entry *entry, struct text *into)
@@ -205,8 +206,7 @@ static void write_elements(struct writer *w, const struct config_key *key,
         struct config_block block = list_block(key, list, i);
         int name = section_name_key(block.section);
         bool map = key->type == CONFIG_MAP;
-        struct level level = {
-            .blocks = &block, .block_count = 1, .indent = indent + 4, .map = map};
+        struct level level = {.blocks = &block, .block_count = 1, .indent = indent + 4, .map = map};
         if (map && name >= 0)
             text_printf(w->into, "%*s%s:\n", indent + 2, "",
                         *(const char *const *)block_field(&block, (size_t)name));

@@ -39,8 +39,8 @@ result config_walk(const struct config *config, config_entry_fn fn, void *arg);
 
 /* Appends the file that gives this snapshot: every key with its value, its origin as a
  * comment. What no file can say is a comment: flags without a key, and a secret
- * that is set but in no file of its own, since it is masked. Started with this file and the secrets, a process has
- * the same values. ERR_NO_MEMORY, ERR_TOO_LARGE by `into`. */
+ * that is set but in no file of its own, since it is masked. Started with this file and the
+ * secrets, a process has the same values. ERR_NO_MEMORY, ERR_TOO_LARGE by `into`. */
 result config_dump(const struct config *config, struct text *into);
 
 /* "default", "weir.yaml:3", "environment HOST at weir.yaml:3", "file /run/secrets/x at

@@ -30,48 +30,47 @@ static void a_dump_is_a_file_of_the_same_values_in_every_line(void **state)
     struct text dump;
     text_init(&dump, 65536);
     assert_false(failed(config_dump(config, &dump)));
-    assert_string_equal(text_cstr(&dump),
-                        "version: 1\n"
-                        "server:\n"
-                        "  listen: 127.0.0.1:9000  # weir.yaml:4\n"
-                        "  admin: 127.0.0.1:9001  # weir.yaml:5\n"
-                        "  connections_max: 16  # weir.yaml:6\n"
-                        "  threads: 2  # weir.yaml:7\n"
-                        "  body_max: 1MiB  # weir.yaml:8\n"
-                        "  idle_max: 1500ms  # weir.yaml:9\n"
-                        "batching:\n"
-                        "  enabled: false  # weir.yaml:10\n"
-                        "  tolerance: 0.25  # weir.yaml:10\n"
-                        "log:\n"
-                        "  format: json  # weir.yaml:12\n"
-                        "title: \"caf\xc3\xa9: open\"  # weir.yaml:13\n"
-                        "root: /srv/weir  # weir.yaml:14\n"
-                        "# token: (secret)  # weir.yaml:15\n"
-                        "labels: [a, \"b c\"]  # weir.yaml:17\n"
-                        "models:  # weir.yaml:18\n"
-                        "  -\n"
-                        "    name: cats  # weir.yaml:19\n"
-                        "    path: /m/cats  # weir.yaml:20\n"
-                        "    batch:\n"
-                        "      rows: 32  # weir.yaml:22\n"
-                        "  -\n"
-                        "    name: dogs  # weir.yaml:23\n"
-                        "    path: /m/dogs  # weir.yaml:23\n"
-                        "    batch:\n"
-                        "      rows: 1  # default\n"
-                        "routes:  # weir.yaml:24\n"
-                        "  api:\n"
-                        "    deadline: 2s  # weir.yaml:26\n"
-                        "    targets:  # weir.yaml:27\n"
-                        "      -\n"
-                        "        url: http://a  # weir.yaml:28\n"
-                        "        weight: 9  # weir.yaml:29\n"
-                        "      -\n"
-                        "        url: http://b  # weir.yaml:30\n"
-                        "        weight: 1  # default\n"
-                        "  web:\n"
-                        "    deadline: 30s  # default\n"
-                        "    targets: []  # default\n");
+    assert_string_equal(text_cstr(&dump), "version: 1\n"
+                                          "server:\n"
+                                          "  listen: 127.0.0.1:9000  # weir.yaml:4\n"
+                                          "  admin: 127.0.0.1:9001  # weir.yaml:5\n"
+                                          "  connections_max: 16  # weir.yaml:6\n"
+                                          "  threads: 2  # weir.yaml:7\n"
+                                          "  body_max: 1MiB  # weir.yaml:8\n"
+                                          "  idle_max: 1500ms  # weir.yaml:9\n"
+                                          "batching:\n"
+                                          "  enabled: false  # weir.yaml:10\n"
+                                          "  tolerance: 0.25  # weir.yaml:10\n"
+                                          "log:\n"
+                                          "  format: json  # weir.yaml:12\n"
+                                          "title: \"caf\xc3\xa9: open\"  # weir.yaml:13\n"
+                                          "root: /srv/weir  # weir.yaml:14\n"
+                                          "# token: (secret)  # weir.yaml:15\n"
+                                          "labels: [a, \"b c\"]  # weir.yaml:17\n"
+                                          "models:  # weir.yaml:18\n"
+                                          "  -\n"
+                                          "    name: cats  # weir.yaml:19\n"
+                                          "    path: /m/cats  # weir.yaml:20\n"
+                                          "    batch:\n"
+                                          "      rows: 32  # weir.yaml:22\n"
+                                          "  -\n"
+                                          "    name: dogs  # weir.yaml:23\n"
+                                          "    path: /m/dogs  # weir.yaml:23\n"
+                                          "    batch:\n"
+                                          "      rows: 1  # default\n"
+                                          "routes:  # weir.yaml:24\n"
+                                          "  api:\n"
+                                          "    deadline: 2s  # weir.yaml:26\n"
+                                          "    targets:  # weir.yaml:27\n"
+                                          "      -\n"
+                                          "        url: http://a  # weir.yaml:28\n"
+                                          "        weight: 9  # weir.yaml:29\n"
+                                          "      -\n"
+                                          "        url: http://b  # weir.yaml:30\n"
+                                          "        weight: 1  # default\n"
+                                          "  web:\n"
+                                          "    deadline: 30s  # default\n"
+                                          "    targets: []  # default\n");
     text_release(&dump);
     config_unref(config);
 }
@@ -89,9 +88,9 @@ static void without_comments(const struct text *dump, struct text *into)
 
 static void texts_that_are_no_plain_words_come_back_from_a_dump(void **state)
 {
-    static const char *const titles[] = {"a$b",    "${HOME}", "a: b",  "- x",     "#no", "'q'",
-                                         "\\n \"", "null",    "true",  "1e5",     "~",   "[a",
-                                         "{a",     "%x",      "@x",    "tab\\t.", " a ", ""};
+    static const char *const titles[] = {"a$b",    "${HOME}", "a: b", "- x",     "#no", "'q'",
+                                         "\\n \"", "null",    "true", "1e5",     "~",   "[a",
+                                         "{a",     "%x",      "@x",   "tab\\t.", " a ", ""};
     for (size_t i = 0; i < ARRAY_LEN(titles); i++) {
         struct text yaml, dump;
         text_init(&yaml, 4096);

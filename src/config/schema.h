@@ -22,8 +22,8 @@
  *         .section = CONFIG_SECTION(struct server_config, server_keys)};
  *
  * Dots in a path are nested mappings in the file, and underscores in the name of the
- * environment variable that overrides it: WEIR_SERVER_CONNECTIONS_MAX. A list or a map has elements,
- * each a struct with a table of its own. One key of that table may be of the type
+ * environment variable that overrides it: WEIR_SERVER_CONNECTIONS_MAX. A list or a map has
+ * elements, each a struct with a table of its own. One key of that table may be of the type
  * CONFIG_NAME: it tells the elements apart in messages and on a reload. The same
  * table serves both forms:
  *

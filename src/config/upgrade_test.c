@@ -47,7 +47,10 @@ static const struct config_key keys[] = {
     {.path = "rows",
      .help = "older, in another mapping",
      .deprecated = {.since = "0.2", .replacement = "server.rows", .removed = "0.10"}},
-    {.path = "server.rows", .help = "rows", .type = CONFIG_INT, CONFIG_FIELD(struct all, server.rows)},
+    {.path = "server.rows",
+     .help = "rows",
+     .type = CONFIG_INT,
+     CONFIG_FIELD(struct all, server.rows)},
     {.path = "server.banner",
      .help = "a greeting",
      .type = CONFIG_TEXT,
@@ -152,8 +155,8 @@ static void a_release_later_it_is_an_error_unless_allowed(void **state)
 
 static void the_older_and_the_newer_name_at_once_are_an_error(void **state)
 {
-    const struct config_source source = source_of(
-        "version: 1\nserver:\n  connections_max: 3\n  max_connections: 4\n", "0.2.0");
+    const struct config_source source =
+        source_of("version: 1\nserver:\n  connections_max: 3\n  max_connections: 4\n", "0.2.0");
     struct config *config = NULL;
     char line[2048];
     assert_true(is(config_load(&source, &config, &errors), ERR_EXISTS));

@@ -78,9 +78,8 @@ result sim_file_stat(struct process *base, const char *path, struct file_info *r
     struct sim_host *host = sim_process(base)->host;
     struct sim_file_data *file = find(host, path);
     if (file)
-        *ret_info = (struct file_info){.kind = FILE_REGULAR,
-                                        .size = file->bytes.len,
-                                        .modified_at = file->modified_at};
+        *ret_info = (struct file_info){
+            .kind = FILE_REGULAR, .size = file->bytes.len, .modified_at = file->modified_at};
     else if (is_folder(host, span_cstr(path)))
         *ret_info = (struct file_info){.kind = FILE_DIRECTORY, .modified_at = process_wall(base)};
     else
