@@ -42,7 +42,6 @@ const struct role_command role_commands[] = {
      .argument_key = &serve_path_key,
      .argument = "PATH"},
 };
-const size_t role_commands_len = ARRAY_LEN(role_commands);
 
 void role_describe(const struct role_command *command, struct command_page *ret_page)
 {
@@ -125,7 +124,7 @@ static bool is_own(const struct config_section *own, const char *word)
 
 const struct role_command *role_named(const char *name)
 {
-    for (size_t i = 0; i < role_commands_len; i++)
+    for (size_t i = 0; i < ARRAY_LEN(role_commands); i++)
         if (span_is(span_cstr(name), role_commands[i].name))
             return &role_commands[i];
     return NULL;

@@ -16,7 +16,6 @@ struct role_command {
 };
 
 extern const struct role_command role_commands[];
-extern const size_t role_commands_len;
 
 /* The options of every role's command. */
 struct role_own {

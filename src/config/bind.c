@@ -476,6 +476,7 @@ static bool take_deprecated(struct binder *b, const struct scope *scope,
     }
     if (old->replacement)
         *found = find(scope, span_cstr(old->replacement));
+    ASSERT(found->block); /* section_check saw to it */
     return true;
 }
 

@@ -185,19 +185,21 @@ static result take_argument(struct parser *p, const char *word)
     return OK;
 }
 
+static enum flags_help help_of(const char *word)
+{
+    return strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0 ? FLAGS_HELP
+           : strcmp(word, "--help-all") == 0                      ? FLAGS_HELP_ALL
+                                                                  : FLAGS_NO_HELP;
+}
+
 static result take_words(struct parser *p)
 {
     bool options = true;
     while (p->next < p->argc) {
         const char *word = p->argv[p->next++];
-        if (options && (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0)) {
-            p->help = FLAGS_HELP;
+        p->help = options ? help_of(word) : FLAGS_NO_HELP;
+        if (p->help != FLAGS_NO_HELP)
             return OK;
-        }
-        if (options && strcmp(word, "--help-all") == 0) {
-            p->help = FLAGS_HELP_ALL;
-            return OK;
-        }
         if (options && strcmp(word, "--") == 0)
             options = false;
         else if (options && word[0] == '-' && word[1] == '-')

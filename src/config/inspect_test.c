@@ -117,8 +117,8 @@ static void texts_that_are_no_plain_words_come_back_from_a_dump(void **state)
 static void a_dump_of_a_dump_is_the_same(void **state)
 {
     static const char *const files[] = {SAMPLE_FILE, "version: 1\n",
-                                        "version: 1\nserver: {idle_max: never, threads: auto}\n"
-                                        "models: [{name: a, path: \"a b\"}]\n"};
+                                        ("version: 1\nserver: {idle_max: never, threads: auto}\n"
+                                         "models: [{name: a, path: \"a b\"}]\n")};
     for (size_t i = 0; i < ARRAY_LEN(files); i++) {
         struct text first, second, first_plain, second_plain;
         text_init(&first, 65536);

@@ -190,7 +190,7 @@ static result check_version(const struct upgrade *u, const struct yaml_node *roo
 
 static result upgrade(struct upgrade *u, struct arena *tree, struct diag *diag)
 {
-    const struct config_section *sections[SECTIONS_MAX];
+    const struct config_section *sections[SECTIONS_MAX] = {0};
     const struct yaml_node *root = NULL;
     ASSERT(u->source->module_count <= SECTIONS_MAX);
     for (size_t m = 0; m < u->source->module_count; m++)

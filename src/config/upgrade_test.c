@@ -111,8 +111,8 @@ static void check_values(const struct config *config)
 static void an_older_key_sets_what_replaced_it_and_warns_once(void **state)
 {
     static const char *const expected[] = {
-        "weir.yaml:4:3: server.max_connections: deprecated since 0.2; write "
-        "server.connections_max instead",
+        ("weir.yaml:4:3: server.max_connections: deprecated since 0.2; write "
+         "server.connections_max instead"),
         "weir.yaml:5:3: server.banner: deprecated since 0.2",
         "weir.yaml:6:1: rows: deprecated since 0.2; write server.rows instead",
         "weir.yaml:8:23: models[0].batch.size: deprecated since 0.2; write batch.rows instead",

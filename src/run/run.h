@@ -97,6 +97,3 @@ void run_add_check(struct run *run, const char *name, run_check_fn check, void *
 
 /* sysexits.h by our own codes; for cmd too. */
 int exit_code_of(enum err code);
-/* Modules that every role has: server, log, run. */
-extern const struct config_module *const run_modules[];
-extern const size_t run_modules_len;

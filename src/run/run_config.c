@@ -120,8 +120,8 @@ const struct config_module log_module = {
     .commit = log_commit,
 };
 
-const struct config_module *const run_modules[] = {&run_module, &log_module, &server_module};
-const size_t run_modules_len = ARRAY_LEN(run_modules);
+/* Modules that every role has. */
+static const struct config_module *const run_modules[] = {&run_module, &log_module, &server_module};
 
 struct slab *run_slab_new(const struct run_config *config)
 {
@@ -131,8 +131,8 @@ struct slab *run_slab_new(const struct run_config *config)
 void run_modules_of(const struct run_role *role, struct run_modules *ret_modules)
 {
     size_t len = 0;
-    ASSERT(role->modules_len + run_modules_len <= ARRAY_LEN(ret_modules->items));
-    for (size_t i = 0; i < run_modules_len; i++)
+    ASSERT(role->modules_len + ARRAY_LEN(run_modules) <= ARRAY_LEN(ret_modules->items));
+    for (size_t i = 0; i < ARRAY_LEN(run_modules); i++)
         ret_modules->items[len++] = run_modules[i];
     for (size_t i = 0; i < role->modules_len; i++)
         ret_modules->items[len++] = role->modules[i];
