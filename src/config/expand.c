@@ -164,6 +164,9 @@ result config_secret_read(struct process *process, struct arena *arena, const ch
     if (!process)
         return diag_fail(diag, ERR_UNSUPPORTED, "cannot read %s: there are no files here", path);
     TRY(file_stat(process, path, &info, diag));
+    /* A pipe would hold a reload up for as long as nobody writes. */
+    if (info.kind != FILE_REGULAR)
+        return diag_fail(diag, ERR_TYPE, "expected %s to be a regular file, got another", path);
     struct text all;
     text_init(&all, SECRET_BYTES_MAX);
     result r = file_read(process, path, &all, diag);

@@ -3,6 +3,11 @@
 #include "config/inspect.h"
 #include "config/test_sample.h"
 #include "io/sim/sim.h"
+#include "io/uv/uv.h"
+
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 static struct config_errors errors; /* too large for a stack frame */
 
@@ -207,6 +212,44 @@ static void the_environment_beats_the_file_and_a_flag_the_environment(void **sta
                               "got 'many'");
 }
 
+static void a_secret_that_everybody_may_read_is_a_warning(void **state)
+{
+    char path[] = "/tmp/weir-secret-XXXXXX", yaml[128], line[2048];
+    struct process *process;
+    const struct io_uv_options options = {.loops = 1, .connections_max = 16};
+    int fd = mkstemp(path);
+    assert_true(fd >= 0 && write(fd, "sesame\n", 7) == 7);
+    close(fd);
+    assert_false(failed(uv_process_new(&options, &process, NULL)));
+    snprintf(yaml, sizeof(yaml), "version: 1\ntoken: {file: %s}\n", path);
+    const struct config_source source = {
+        .modules = sample_modules,
+        .module_count = ARRAY_LEN(sample_modules),
+        .file = "weir.yaml",
+        .yaml = span_cstr(yaml),
+        .process = process,
+    };
+    static const mode_t modes[] = {0600, 0640, 0644};
+    for (size_t i = 0; i < ARRAY_LEN(modes); i++) {
+        struct config *config = NULL;
+        assert_int_equal(chmod(path, modes[i]), 0);
+        assert_false(failed(config_load(&source, &config, &errors)));
+        assert_string_equal(server_of(config)->token, "sesame");
+        assert_int_equal(config_warning_count(config), modes[i] & 4 ? 1 : 0);
+        if (config_warning_count(config) > 0) {
+            diag_format(config_warning(config, 0), line, sizeof(line));
+            assert_non_null(strstr(line, "weir.yaml:2:15: token: everybody may read /tmp/"));
+        }
+        config_unref(config);
+    }
+    unlink(path);
+    assert_int_equal(mkfifo(path, 0600), 0);
+    struct config *config = NULL;
+    assert_true(is(config_load(&source, &config, &errors), ERR_TYPE));
+    unlink(path);
+    process_free(process);
+}
+
 /* ---- where values came from ---- */
 
 static void collect(void *arg, const struct config_entry *entry)
@@ -253,6 +296,8 @@ int main(void)
                                         teardown),
         cmocka_unit_test_setup_teardown(a_secret_is_read_from_its_file_without_the_last_newline,
                                         setup, teardown),
+        cmocka_unit_test_setup_teardown(a_secret_that_everybody_may_read_is_a_warning, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(a_secret_within_the_file_is_a_warning_when_strict, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(the_environment_beats_the_file_and_a_flag_the_environment,

@@ -145,6 +145,28 @@ static void a_dump_of_a_dump_is_the_same(void **state)
     }
 }
 
+static void addresses_of_every_kind_come_back_from_a_dump(void **state)
+{
+    static const char *const addresses[] = {"127.0.0.1:80", "[::1]:80", "unix:/run/a b.sock",
+                                            "unix:/run/$$x", ":80"};
+    for (size_t i = 0; i < ARRAY_LEN(addresses); i++) {
+        struct text yaml, dump;
+        text_init(&yaml, 4096);
+        text_init(&dump, 65536);
+        text_printf(&yaml, "version: 1\nserver: {listen: \"%s\"}\n", addresses[i]);
+        struct config *config = load_good(text_cstr(&yaml));
+        assert_false(failed(config_dump(config, &dump)));
+        struct config *again = load_good(text_cstr(&dump));
+        size_t changes = 0;
+        assert_false(failed(config_diff(config, again, count, &changes)));
+        assert_int_equal(changes, 0);
+        config_unref(config);
+        config_unref(again);
+        text_release(&yaml);
+        text_release(&dump);
+    }
+}
+
 static void a_dump_that_does_not_fit_is_an_error(void **state)
 {
     struct config *config = load_good(SAMPLE_FILE);
@@ -161,6 +183,7 @@ int main(void)
         cmocka_unit_test(a_dump_is_a_file_of_the_same_values_in_every_line),
         cmocka_unit_test(texts_that_are_no_plain_words_come_back_from_a_dump),
         cmocka_unit_test(a_dump_of_a_dump_is_the_same),
+        cmocka_unit_test(addresses_of_every_kind_come_back_from_a_dump),
         cmocka_unit_test(a_dump_that_does_not_fit_is_an_error),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -483,9 +483,13 @@ static void address_format(const struct config_key *key, const struct config_add
                            struct text *into)
 {
     char buffer[160];
-    if (address->set)
-        io_address_format(&address->address, buffer, sizeof(buffer));
-    text_str(into, address->set ? buffer : key->word ? key->word : "null");
+    if (!address->set) {
+        text_str(into, key->word ? key->word : "null");
+        return;
+    }
+    /* In quotes where it has brackets, which are YAML's own. */
+    io_address_format(&address->address, buffer, sizeof(buffer));
+    text_format(buffer, into);
 }
 
 void config_value_format(const struct config_key *key, const void *field, struct text *into)

@@ -144,3 +144,30 @@ def test_every_log_event_is_listed_with_its_level_and_meaning():
     text = (running.SOURCE / "docs" / "logs.md").read_text()
     listed = re.findall(r"^\| `(\w+)` \| (\w+) \| (.+) \|$", text, re.MULTILINE)
     assert listed == [(name, level.lower(), meaning) for level, name, meaning in table]
+
+
+# ---- the language ----
+
+
+def test_the_examples_pass_a_strict_check():
+    files = sorted((running.SOURCE / "examples").glob("*/weir.yaml"))
+    assert files
+    for path in files:
+        done = running.run_weir("check", "--strict", "--config", path, cwd=running.SOURCE)
+        assert (done.returncode, done.stdout) == (0, "good\n"), done.stderr
+
+
+def test_the_page_on_configuration_shows_what_the_program_says(tmp_path):
+    text = (running.SOURCE / "docs" / "config.md").read_text()
+    (file,) = re.findall(r"```yaml\n(version: 1 .*?)```", text, re.DOTALL)
+    (tmp_path / "weir.yaml").write_text(file)
+    env = {"HOST": "127.0.0.1", "WEIR_LAME_DUCK": "2s"}
+    dump = running.run_weir("config", "dump", "--config", "weir.yaml", cwd=tmp_path, env=env).stdout
+    (shown,) = re.findall(r"weir config dump --config weir.yaml\n(.*?)```", text, re.DOTALL)
+    lines = dump.splitlines()
+    assert [line for line in shown.splitlines() if line not in lines] == []
+    (tmp_path / "weir.yaml").write_text(
+        "version: 1\n\nserver:\n  conections_max: 3\n  half_close: yes\n"
+    )
+    checked = running.run_weir("check", "--config", "weir.yaml", cwd=tmp_path)
+    assert checked.stderr in text
