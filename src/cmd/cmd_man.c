@@ -152,6 +152,7 @@ static void exits(struct text *into)
         {"65", "a model cannot be loaded"},
         {"66", "a path is not there"},
         {"69", "an address is taken"},
+        {"70", "weir itself is at fault"},
         {"71", "the operating system refused memory or descriptors"},
         {"74", "reading or writing failed"},
         {"77", "not permitted"},

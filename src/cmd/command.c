@@ -53,8 +53,8 @@ int commands_run(const struct command *list, const char *above, int argc, const 
 
 int command_print(const struct text *text)
 {
-    bool whole = !failed(text_result(text)) &&
-                 fwrite(text->ptr, 1, text->len, stdout) == text->len && fflush(stdout) == 0;
+    bool whole =
+        !failed(text_result(text)) && fputs(text_cstr(text), stdout) >= 0 && fflush(stdout) == 0;
     if (!whole)
         fputs("weir: cannot write all of it\n", stderr);
     return whole ? EX_OK : EX_IOERR;

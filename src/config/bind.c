@@ -253,7 +253,10 @@ static result parse_secret(struct binder *b, const struct config_key *key, void 
         return diag_fail(diag, ERR_TYPE, "expected a text or {file: PATH}, got another mapping");
     TRY(config_expand(b->source->process, &b->config->arena, file->text, &path, &origin->variables,
                       diag));
-    origin->secret = (const char *)path.ptr;
+    /* What the file says lies in the tree, which goes. */
+    origin->secret = arena_copy(&b->config->arena, path);
+    if (origin->secret == NULL)
+        return diag_fail(diag, ERR_NO_MEMORY, "out of memory for the configuration");
     TRY(config_secret_read(b->source->process, &b->config->arena, origin->secret, &text, &open,
                            diag));
     if (open)

@@ -12,7 +12,7 @@ import time
 import pytest
 
 import running
-from test_docs import schema_keys
+from test_docs import rows, schema_keys
 
 ROLE = ("serve",)
 COMMANDS = [
@@ -148,6 +148,11 @@ def test_the_manual_has_every_option_and_every_key():
     keys = plain("weir.yaml")
     for key in schema_keys(json.loads(said("config", "schema"))):
         assert re.search(rf"^ +{re.escape(key)}: ", keys, re.MULTILINE), key
+
+
+def test_the_manual_has_every_exit_code_of_the_documentation():
+    told = set(re.findall(r"^ +(\d+) +\S", plain("weir-serve").split("EXIT STATUS")[1], re.M))
+    assert {code for code, _ in rows("Exit codes")} <= told
 
 
 def test_there_is_no_page_of_nothing():

