@@ -1,13 +1,28 @@
-#include "base/alloc.h"
-#include "base/lookup.h"
-#include "base/span.h"
 #include "cmd/command.h"
 
 #include <stdio.h>
 #include <sysexits.h>
 
-static const struct command commands[] = {
-    {"serve", "run models: load, version, batch, answer", cmd_serve},
+const struct command commands[] = {
+    {.name = "serve",
+     .summary = "run models: load, version, batch, answer",
+     .main = cmd_serve,
+     .describe = describe_serve},
+    {.name = "check",
+     .summary = "try a start without starting: configuration, paths",
+     .main = cmd_check,
+     .describe = describe_check,
+     .takes_role = true},
+    {.name = "config",
+     .summary = "look at configuration: dump, diff, schema, upgrade",
+     .main = cmd_config,
+     .sub = config_commands},
+    {.name = "man", .summary = "write a manual page", .main = cmd_man, .describe = describe_man},
+    {.name = "completion",
+     .summary = "write the completion script of a shell",
+     .main = cmd_completion,
+     .describe = describe_completion},
+    {.name = NULL},
 };
 
 static void print_help(FILE *out)
@@ -20,7 +35,7 @@ static void print_help(FILE *out)
           "\n"
           "commands:\n",
           out);
-    for (size_t i = 0; i < ARRAY_LEN(commands); i++)
+    for (size_t i = 0; commands[i].name; i++)
         fprintf(out, "  %-10s %s\n", commands[i].name, commands[i].summary);
     fputs("\n"
           "A first answer, from a folder of models:\n"
@@ -28,37 +43,20 @@ static void print_help(FILE *out)
           out);
 }
 
-static int unknown_command(const char *word)
-{
-    const char *names[ARRAY_LEN(commands)];
-    for (size_t i = 0; i < ARRAY_LEN(commands); i++)
-        names[i] = commands[i].name;
-    const char *nearest = text_nearest(span_cstr(word), names, ARRAY_LEN(names));
-    fprintf(stderr, "weir: '%s' is not a command", word);
-    if (nearest)
-        fprintf(stderr, "; did you mean '%s'?", nearest);
-    fputs("\nSee 'weir --help'.\n", stderr);
-    return EX_USAGE;
-}
-
 int main(int argc, char **argv)
 {
+    struct span word = span_cstr(argc < 2 ? "" : argv[1]);
     if (argc < 2) {
         print_help(stderr);
         return EX_USAGE;
     }
-    const char *word = argv[1];
-    if (span_is(span_cstr(word), "--help") || span_is(span_cstr(word), "-h") ||
-        span_is(span_cstr(word), "help")) {
+    if (span_is(word, "--help") || span_is(word, "-h") || span_is(word, "help")) {
         print_help(stdout);
         return EX_OK;
     }
-    if (span_is(span_cstr(word), "--version") || span_is(span_cstr(word), "version")) {
+    if (span_is(word, "--version") || span_is(word, "version")) {
         printf("weir %s\n", WEIR_VERSION);
         return EX_OK;
     }
-    for (size_t i = 0; i < ARRAY_LEN(commands); i++)
-        if (span_is(span_cstr(word), commands[i].name))
-            return commands[i].main(argc - 2, (const char *const *)argv + 2);
-    return unknown_command(word);
+    return commands_run(commands, "weir", argc - 1, (const char *const *)argv + 1);
 }

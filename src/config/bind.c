@@ -7,6 +7,7 @@
  * the value then stays as it was and the walk goes on.
  */
 #include "base/lookup.h"
+#include "base/number.h"
 #include "base/text.h"
 #include "config/snapshot.h"
 #include "config/value.h"
@@ -21,8 +22,10 @@
 
 struct binder {
     struct config *config;
+    const struct config_source *source;
     struct config_errors *errors;
-    char path[PATH_MAX_BYTES]; /* of what is looked at: "models[0].path" */
+    const struct config_key *warned[CONFIG_ERRORS_MAX]; /* deprecated keys, each told once */
+    char path[PATH_MAX_BYTES];                          /* of what is looked at: "models[0].path" */
     size_t path_len;
 };
 
@@ -80,6 +83,21 @@ static void report(struct binder *b, enum err code, int line, int column, const 
     snprintf(diag->key, sizeof(diag->key), "%.*s", (int)sizeof(diag->key) - 1, b->path);
 }
 
+static void warn(struct binder *b, enum err code, int line, int column, const char *format, ...)
+    PRINTF_LIKE(5, 6);
+
+static void warn(struct binder *b, enum err code, int line, int column, const char *format, ...)
+{
+    struct diag diag = {.code = code, .line = line, .column = column};
+    va_list args;
+    va_start(args, format);
+    vsnprintf(diag.text, sizeof(diag.text), format, args);
+    va_end(args);
+    snprintf(diag.file, sizeof(diag.file), "%s", b->config->file);
+    snprintf(diag.key, sizeof(diag.key), "%.*s", (int)sizeof(diag.key) - 1, b->path);
+    config_warn(b->config, &diag);
+}
+
 /* Passes on what a value's parser said, with the place. */
 static void report_value(struct binder *b, const struct yaml_node *node, const struct diag *diag)
 {
@@ -104,9 +122,8 @@ static bool path_matches(const char *path, struct span name, bool *ret_below)
     return *ret_below || whole.len == name.len;
 }
 
-static struct found find(const struct binder *b, const struct scope *scope)
+static struct found find(const struct scope *scope, struct span name)
 {
-    struct span name = span_of(b->path + scope->start, b->path_len - scope->start);
     struct found found = {0};
     for (size_t i = 0; i < scope->block_count; i++) {
         const struct config_section *section = scope->blocks[i].section;
@@ -204,20 +221,67 @@ static void report_unknown(struct binder *b, const struct scope *scope,
 
 /* ---- values ----------------------------------------------------------------------- */
 
+/* A scalar with what its variables say. A value that is one is not in quotes for being a
+ * text: within braces YAML wants them. */
+static result parse_scalar(struct binder *b, const struct config_key *key, void *field,
+                           const struct yaml_node *node, struct config_origin *origin,
+                           struct diag *diag)
+{
+    struct span text;
+    const char *variables = NULL;
+    TRY(config_expand(b->source->process, &b->config->arena, node->text, &text, &variables, diag));
+    if (variables && origin->variables)
+        variables = arena_printf(&b->config->arena, "%s, %s", origin->variables, variables);
+    if (variables)
+        origin->variables = variables;
+    else if (key->secret && b->source->strict)
+        warn(b, ERR_PERMISSION, node->line, node->column,
+             "a secret within the file; {file: PATH} or ${NAME} keeps it apart");
+    return config_value_parse(key, text, node->quoted && !variables, &b->config->arena, field,
+                              diag);
+}
+
+/* {file: PATH} of a secret. */
+static result parse_secret(struct binder *b, const struct config_key *key, void *field,
+                           const struct yaml_node *node, struct config_origin *origin,
+                           struct diag *diag)
+{
+    const struct yaml_node *file = node->first;
+    bool open = false;
+    struct span path, text;
+    if (node->count != 1 || !span_is(file->key, "file") || file->kind != YAML_SCALAR)
+        return diag_fail(diag, ERR_TYPE, "expected a text or {file: PATH}, got another mapping");
+    TRY(config_expand(b->source->process, &b->config->arena, file->text, &path, &origin->variables,
+                      diag));
+    /* What the file says lies in the tree, which goes. */
+    origin->secret = arena_copy(&b->config->arena, path);
+    if (origin->secret == NULL)
+        return diag_fail(diag, ERR_NO_MEMORY, "out of memory for the configuration");
+    TRY(config_secret_read(b->source->process, &b->config->arena, origin->secret, &text, &open,
+                           diag));
+    if (open)
+        warn(b, ERR_PERMISSION, file->line, file->column,
+             "everybody may read %s; chmod o-r keeps the secret", origin->secret);
+    return config_value_parse(key, text, true, &b->config->arena, field, diag);
+}
+
 static void bind_scalar(struct binder *b, const struct config_key *key, void *field,
-                        const struct yaml_node *node)
+                        const struct yaml_node *node, struct config_origin *origin)
 {
     struct diag diag = {0};
-    result r =
-        node->kind == YAML_SCALAR
-            ? config_value_parse(key, node->text, node->quoted, &b->config->arena, field, &diag)
-            : config_value_refuse(key, ERR_TYPE, kind_text(node->kind), &diag);
+    result r;
+    if (key->secret && node->kind == YAML_MAPPING)
+        r = parse_secret(b, key, field, node, origin, &diag);
+    else if (node->kind == YAML_SCALAR)
+        r = parse_scalar(b, key, field, node, origin, &diag);
+    else
+        r = config_value_refuse(key, ERR_TYPE, kind_text(node->kind), &diag);
     if (failed(r))
         report_value(b, node, &diag);
 }
 
 static void bind_texts(struct binder *b, const struct config_key *key, void *field,
-                       const struct yaml_node *node)
+                       const struct yaml_node *node, struct config_origin *origin)
 {
     struct diag diag = {0};
     struct config_texts texts = {0};
@@ -232,7 +296,7 @@ static void bind_texts(struct binder *b, const struct config_key *key, void *fie
         size_t before = path_push(b, "[%zu]", index++);
         result r = OK;
         if (one->kind == YAML_SCALAR)
-            r = config_value_parse(key, one->text, one->quoted, &b->config->arena, &texts, &diag);
+            r = parse_scalar(b, key, &texts, one, origin, &diag);
         else
             r = diag_fail(&diag, ERR_TYPE, "expected a text, got %s", kind_text(one->kind));
         if (failed(r))
@@ -258,6 +322,23 @@ static void check_element(struct binder *b, const struct config_block *block,
     }
 }
 
+static struct config_origin origin_of(const struct yaml_node *node)
+{
+    return (struct config_origin){
+        .kind = CONFIG_FROM_FILE, .line = node->key_line, .column = node->key_column};
+}
+
+/* The key of a mapping is the name of its element; a key holds no variables. */
+static void bind_name(struct binder *b, const struct config_block *block, size_t name,
+                      const struct yaml_node *node)
+{
+    struct diag diag = {0};
+    block->origins[name] = origin_of(node);
+    if (failed(config_value_parse(&block->section->keys[name], node->key, true, &b->config->arena,
+                                  block_field(block, name), &diag)))
+        report(b, diag.code, node->key_line, node->key_column, "%s", diag.text);
+}
+
 static void bind_element(struct binder *b, const struct config_key *key,
                          const struct config_block *block, const struct yaml_node *node)
 {
@@ -267,14 +348,8 @@ static void bind_element(struct binder *b, const struct config_key *key,
     }
     size_t before = b->path_len;
     int name = section_name_key(block->section);
-    if (key->type == CONFIG_MAP) {
-        struct yaml_node text = {.kind = YAML_SCALAR, .quoted = true, .line = node->key_line};
-        text.column = node->key_column;
-        text.text = node->key;
-        bind_scalar(b, &block->section->keys[name], block_field(block, (size_t)name), &text);
-        block->origins[name] =
-            (struct config_origin){.kind = CONFIG_FROM_FILE, .line = node->key_line};
-    }
+    if (key->type == CONFIG_MAP)
+        bind_name(b, block, (size_t)name, node);
     struct scope scope = {.blocks = block, .block_count = 1, .start = before + 1};
     if (node->kind == YAML_MAPPING)
         bind_mapping(b, &scope, node);
@@ -359,27 +434,78 @@ static void bind_list(struct binder *b, const struct config_key *key, void *fiel
     *(struct config_list *)field = list;
 }
 
+/* Whether `release` is `other` or a later one; both are numbers with dots between. */
+static bool release_reached(const char *release, const char *other)
+{
+    struct span a = span_cstr(release), b = span_cstr(other);
+    while (a.len > 0 || b.len > 0) {
+        uint64_t x = 0, y = 0;
+        struct span first = span_cut(&a, '.'), second = span_cut(&b, '.');
+        /* What is no number ("-dev" behind one) counts as 0. */
+        ignore(number_parse_u64(first, &x));
+        ignore(number_parse_u64(second, &y));
+        if (x != y)
+            return x > y;
+    }
+    return true;
+}
+
+/* Warns of a deprecated key, once whatever the number of elements that have it; false where
+ * its time is over. `*found` becomes what replaces it. */
+static bool take_deprecated(struct binder *b, const struct scope *scope,
+                            const struct yaml_node *node, struct found *found)
+{
+    const struct config_key *key = &found->block->section->keys[found->index];
+    const struct config_deprecation *old = &key->deprecated;
+    char instead[160] = "";
+    size_t told = 0;
+    if (old->replacement)
+        snprintf(instead, sizeof(instead), "; write %s instead", old->replacement);
+    while (told < ARRAY_LEN(b->warned) && b->warned[told] && b->warned[told] != key)
+        told++;
+    bool over =
+        old->removed && b->source->release && release_reached(b->source->release, old->removed);
+    if (over && !b->source->allow_deprecated) {
+        report(b, ERR_UNSUPPORTED, node->key_line, node->key_column,
+               "deprecated since %s and not taken any more%s; --allow-deprecated takes it still",
+               old->since, instead);
+        return false;
+    }
+    if (told < ARRAY_LEN(b->warned) && !b->warned[told]) {
+        b->warned[told] = key;
+        b->config->deprecated_count++;
+        warn(b, ERR_UNSUPPORTED, node->key_line, node->key_column, "deprecated since %s%s",
+             old->since, instead);
+    }
+    if (old->replacement)
+        *found = find(scope, span_cstr(old->replacement));
+    ASSERT(found->block); /* section_check saw to it */
+    return true;
+}
+
 static void bind_value(struct binder *b, const struct found *found, const struct yaml_node *node)
 {
     const struct config_key *key = &found->block->section->keys[found->index];
     void *field = block_field(found->block, found->index);
     struct config_origin *origin = &found->block->origins[found->index];
     if (origin->kind == CONFIG_FROM_FILE) {
-        report(b, ERR_EXISTS, node->key_line, node->key_column,
-               "given already: the mapping's key is the name");
+        char path[128] = "the mapping's key is the name";
+        if (key->type != CONFIG_NAME)
+            snprintf(path, sizeof(path), "%s in line %d", key->path, origin->line);
+        report(b, ERR_EXISTS, node->key_line, node->key_column, "given already: %s", path);
         return;
     }
-    *origin = (struct config_origin){.kind = CONFIG_FROM_FILE, .line = node->key_line};
+    *origin = origin_of(node);
     switch (key->type) {
     case CONFIG_LIST:
     case CONFIG_MAP:
         bind_list(b, key, field, node);
         break;
     case CONFIG_TEXTS:
-        bind_texts(b, key, field, node);
+        bind_texts(b, key, field, node, origin);
         break;
     default:
-        bind_scalar(b, key, field, node);
+        bind_scalar(b, key, field, node, origin);
         break;
     }
 }
@@ -388,12 +514,14 @@ static void bind_value(struct binder *b, const struct found *found, const struct
 
 static void bind_entry(struct binder *b, const struct scope *scope, const struct yaml_node *node)
 {
-    struct found found = find(b, scope);
+    struct found found = find(scope, span_of(b->path + scope->start, b->path_len - scope->start));
     bool dotted = span_find(node->key, '.') < node->key.len;
     if (dotted || (!found.block && !found.section)) {
         report_unknown(b, scope, node);
     } else if (found.block) {
-        bind_value(b, &found, node);
+        bool old = found.block->section->keys[found.index].deprecated.since != NULL;
+        if (!old || take_deprecated(b, scope, node, &found))
+            bind_value(b, &found, node);
     } else if (node->kind == YAML_MAPPING) {
         bind_mapping(b, scope, node);
     } else if (node->kind != YAML_NULL) {
@@ -419,7 +547,9 @@ static void bind_mapping(struct binder *b, const struct scope *scope,
 /* Whether the file is of our version; else the error that says so. */
 static bool check_version(struct binder *b, const struct yaml_node *root)
 {
-    static const struct config_key key = {.type = CONFIG_INT, .min = 1, .max = CONFIG_VERSION};
+    const struct config_key key = {.type = CONFIG_INT,
+                                   .min = CONFIG_VERSION - b->source->versions_back,
+                                   .max = CONFIG_VERSION};
     const struct yaml_node *node = root->kind == YAML_MAPPING ? root->first : NULL;
     while (node && !span_is(node->key, "version"))
         node = node->next;
@@ -451,9 +581,10 @@ static bool check_version(struct binder *b, const struct yaml_node *root)
     return good;
 }
 
-bool config_bind(struct config *config, const struct yaml_node *root, struct config_errors *errors)
+bool config_bind(struct config *config, const struct config_source *source,
+                 const struct yaml_node *root, struct config_errors *errors)
 {
-    struct binder b = {.config = config, .errors = errors};
+    struct binder b = {.config = config, .source = source, .errors = errors};
     if (!check_version(&b, root))
         return false;
     struct scope scope = {

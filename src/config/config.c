@@ -2,6 +2,8 @@
 #include "config/config.h"
 
 #include "base/alloc.h"
+#include "base/text.h"
+#include "base/utf8.h"
 #include "config/snapshot.h"
 #include "config/value.h"
 #include "config/yaml.h"
@@ -25,6 +27,17 @@ struct diag *config_errors_next(struct config_errors *errors)
     return diag;
 }
 
+void config_warn(struct config *config, const struct diag *diag)
+{
+    struct diag *copy = config->warning_count < ARRAY_LEN(config->warnings)
+                            ? ARENA_NEW(&config->arena, struct diag)
+                            : NULL;
+    if (copy == NULL)
+        return;
+    *copy = *diag;
+    config->warnings[config->warning_count++] = copy;
+}
+
 int section_name_key(const struct config_section *section)
 {
     for (size_t i = 0; i < section->key_count; i++)
@@ -40,12 +53,20 @@ static bool same(const char *a, const char *b)
     return a && b && strcmp(a, b) == 0;
 }
 
-/* No path and no flag is there twice. */
+/* Whether one variable of the environment would override both. */
+static bool same_variable(const char *a, const char *b)
+{
+    while (a && b && *a && (*a == '.' ? '_' : *a) == (*b == '.' ? '_' : *b))
+        a++, b++;
+    return a && b && *a == *b;
+}
+
+/* No path, variable or flag is there twice. */
 static void check_apart(const struct config_section *a, const struct config_section *b)
 {
     for (size_t i = 0; i < a->key_count; i++)
         for (size_t j = 0; j < b->key_count && &b->keys[j] != &a->keys[i]; j++) {
-            ASSERT(!same(a->keys[i].path, b->keys[j].path));
+            ASSERT(!same_variable(a->keys[i].path, b->keys[j].path));
             ASSERT(!same(a->keys[i].flag, b->keys[j].flag));
         }
 }
@@ -62,9 +83,24 @@ static void check_nested(const struct config_key *key)
     section_check(key->section, true);
 }
 
+/* An older name: what replaces it is in the same table and no alias itself. */
+static void check_alias(const struct config_key *key, const struct config_section *section)
+{
+    bool there = false;
+    for (size_t i = 0; i < section->key_count; i++)
+        there = there || (same(section->keys[i].path, key->deprecated.replacement) &&
+                          !config_key_is_alias(&section->keys[i]));
+    ASSERT(there && key->path && key->deprecated.since && !key->flag && !key->fallback &&
+           !key->required);
+}
+
 static void check_key(const struct config_key *key, const struct config_section *section,
                       bool element)
 {
+    if (config_key_is_alias(key)) {
+        check_alias(key, section);
+        return;
+    }
     ASSERT(key->help && (key->path || (key->flag && !element)));
     if (key->path)
         ASSERT(strlen(key->path) <= 100 && (element || strcmp(key->path, "version") != 0));
@@ -86,7 +122,7 @@ void section_check(const struct config_section *section, bool element)
     check_apart(section, section);
 }
 
-/* ---- defaults, flags ------------------------------------------------------------ */
+/* ---- defaults, environment, flags ------------------------------------------------------------ */
 
 result block_defaults(const struct config_block *block, struct arena *arena, struct diag *diag)
 {
@@ -134,6 +170,43 @@ static void apply_setting(struct config *config, const struct config_setting *se
     struct diag *error = config_errors_next(errors);
     if (error)
         *error = diag;
+}
+
+static void apply_variable(struct config *config, const struct config_source *source,
+                           const struct config_block *block, size_t index,
+                           struct config_errors *errors)
+{
+    const struct config_key *key = &block->section->keys[index];
+    char bytes[128];
+    struct text name;
+    text_init(&name, sizeof(bytes));
+    config_variable_name(key, &name);
+    snprintf(bytes, sizeof(bytes), "%s", text_cstr(&name));
+    text_release(&name);
+    const char *value = bytes[0] ? process_env(source->process, bytes) : NULL;
+    if (value == NULL || value[0] == '\0')
+        return;
+    struct diag diag = {0};
+    block->origins[index] = (struct config_origin){
+        .kind = CONFIG_FROM_ENVIRONMENT, .variables = arena_copy(&config->arena, span_cstr(bytes))};
+    result r = utf8_valid(span_cstr(value))
+                   ? config_value_parse(key, span_cstr(value), false, &config->arena,
+                                        block_field(block, index), &diag)
+                   : diag_fail(&diag, ERR_TYPE, "expected UTF-8 text, got other bytes");
+    if (!failed(r))
+        return;
+    snprintf(diag.key, sizeof(diag.key), "%s", bytes);
+    struct diag *error = config_errors_next(errors);
+    if (error)
+        *error = diag;
+}
+
+static void apply_environment(struct config *config, const struct config_source *source,
+                              struct config_errors *errors)
+{
+    for (size_t m = 0; source->process && m < config->module_count; m++)
+        for (size_t i = 0; i < config->blocks[m].section->key_count; i++)
+            apply_variable(config, source, &config->blocks[m], i, errors);
 }
 
 static void check_required(const struct config *config, struct config_errors *errors)
@@ -207,7 +280,7 @@ static bool load_file(struct config *config, const struct config_source *source,
     if (failed(yaml_parse(source->yaml, source->file, &tree, &root, &diag)))
         *config_errors_next(errors) = diag;
     else
-        walked = config_bind(config, root, errors);
+        walked = config_bind(config, source, root, errors);
     arena_release(&tree);
     return walked;
 }
@@ -226,6 +299,7 @@ result config_load(const struct config_source *source, struct config **ret_confi
     if (failed(config_new(source, &config)))
         return out_of_memory(errors);
     bool walked = source->file == NULL || load_file(config, source, errors);
+    apply_environment(config, source, errors);
     for (size_t i = 0; i < source->setting_count; i++)
         apply_setting(config, &source->settings[i], errors);
     if (walked)
@@ -250,6 +324,22 @@ void config_unref(struct config *config)
         return;
     arena_release(&config->arena);
     mem_free(config);
+}
+
+size_t config_warning_count(const struct config *config)
+{
+    return config->warning_count;
+}
+
+const struct diag *config_warning(const struct config *config, size_t index)
+{
+    ASSERT(index < config->warning_count);
+    return config->warnings[index];
+}
+
+size_t config_deprecated_count(const struct config *config)
+{
+    return config->deprecated_count;
 }
 
 const void *config_of(const struct config *config, const struct config_module *module)

@@ -1,13 +1,16 @@
 /* The configuration of one process at one moment: an immutable snapshot.
  *
- * Made in one step from what the modules declare (config/schema.h), a file and
- * flags; a flag beats the file, the file beats the default. A snapshot that loads
- * is right as a whole: every value is there, of its type and within its limits.
- * Whoever uses one holds a reference; a reload makes a new one beside it.
+ * Made in one step from what the modules declare (config/schema.h), a file, the
+ * environment and flags; a flag beats the environment, that the file, the file the
+ * default. A snapshot that loads is right as a whole: every value is there, of its
+ * type and within its limits. Whoever uses one holds a reference; a reload makes a new
+ * one beside it.
  *
  * The file is YAML (config/yaml.h) and begins with `version: 1`. All its mistakes
  * are reported together, each with its place, what was expected and what came.
- * Only a file that is no YAML, or of another version, has a single error.
+ * Only a file that is no YAML, or of another version, has a single error. A scalar may
+ * hold ${NAME} and ${NAME:-default}, which stand for environment variables, and $$ for
+ * a dollar sign; it is then checked like any other. A secret may be `{file: PATH}`.
  *
  * Threads: `config_load` anywhere, one thread; a snapshot is read from any thread,
  *          and `config_ref` and `config_unref` may be called from any thread.
@@ -43,6 +46,11 @@ struct config_source {
     struct span yaml;                      /* what it holds */
     const struct config_setting *settings; /* in their order; texts add up */
     size_t setting_count;
+    struct process *process; /* its environment and files; NULL: there are none */
+    const char *release;     /* of the program, for deprecated keys; NULL: none is refused */
+    int versions_back;       /* how many older versions of the language are taken */
+    bool allow_deprecated;   /* warn of a deprecated key even where its time is over */
+    bool strict;             /* warn of what is unwise, too: a secret within the file */
 };
 
 /* On failure the code is that of the first error, and `errors` (overwritten in any
@@ -52,6 +60,12 @@ result config_load(const struct config_source *source, struct config **ret_confi
 struct config *config_ref(struct config *config);
 /* The last one frees. NULL is allowed. */
 void config_unref(struct config *config);
+
+/* What is odd, but valid, in the order found; at most CONFIG_ERRORS_MAX are kept. */
+size_t config_warning_count(const struct config *config);
+const struct diag *config_warning(const struct config *config, size_t index);
+/* How many different deprecated keys the file has. */
+size_t config_deprecated_count(const struct config *config);
 
 /* The struct of a module, which was among those loaded. */
 const void *config_of(const struct config *config, const struct config_module *module);

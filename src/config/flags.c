@@ -15,7 +15,7 @@ struct parser {
     size_t setting_count;
     const char **arguments;
     size_t argument_count;
-    bool help;
+    enum flags_help help;
 };
 
 /* What a word of the form --name or --name=value says. */
@@ -82,7 +82,7 @@ static result unknown_option(struct parser *p, struct span name)
 {
     const struct flags_command *command = p->command;
     char word[64];
-    size_t max = 1 + (command->own ? command->own->key_count : 0), count = 0;
+    size_t max = 2 + (command->own ? command->own->key_count : 0), count = 0;
     for (size_t m = 0; m < command->module_count; m++)
         max += command->modules[m]->section.key_count;
     const char **words = arena_zalloc(p->arena, max, sizeof(*words));
@@ -92,6 +92,7 @@ static result unknown_option(struct parser *p, struct span name)
     for (size_t m = 0; m < command->module_count; m++)
         count = collect_flags(&command->modules[m]->section, words, count);
     words[count++] = "--help";
+    words[count++] = "--help-all";
     diag_quote(name, word, sizeof(word));
     const char *near = text_nearest(name, words, count);
     if (near)
@@ -184,15 +185,21 @@ static result take_argument(struct parser *p, const char *word)
     return OK;
 }
 
+static enum flags_help help_of(const char *word)
+{
+    return strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0 ? FLAGS_HELP
+           : strcmp(word, "--help-all") == 0                      ? FLAGS_HELP_ALL
+                                                                  : FLAGS_NO_HELP;
+}
+
 static result take_words(struct parser *p)
 {
     bool options = true;
     while (p->next < p->argc) {
         const char *word = p->argv[p->next++];
-        if (options && (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0)) {
-            p->help = true;
+        p->help = options ? help_of(word) : FLAGS_NO_HELP;
+        if (p->help != FLAGS_NO_HELP)
             return OK;
-        }
         if (options && strcmp(word, "--") == 0)
             options = false;
         else if (options && word[0] == '-' && word[1] == '-')

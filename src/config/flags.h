@@ -2,7 +2,7 @@
  *
  *   --name VALUE, --name=VALUE   a value; one that begins with "--" needs the "="
  *   --name, --no-name            a boolean; also --name=true and --name=false
- *   -h, --help                   ends the reading
+ *   -h, --help, --help-all       ends the reading
  *   --                           what follows are arguments, whatever it looks like
  *   anything else                an argument; "-" is one too
  *
@@ -27,8 +27,10 @@ struct flags_command {
     size_t arguments_min, arguments_max;
 };
 
+enum flags_help { FLAGS_NO_HELP, FLAGS_HELP, FLAGS_HELP_ALL };
+
 struct flags {
-    bool help; /* asked for; then nothing else is set */
+    enum flags_help help; /* asked for; then nothing else is set */
     const struct config_setting *settings;
     size_t setting_count;
     const char *const *arguments;
@@ -43,5 +45,7 @@ result flags_parse(const struct flags_command *command, int argc, const char *co
                    struct arena *arena, void *ret_own, struct flags *ret_flags, struct diag *diag);
 
 /* The help page: usage, summary, the command's own options, then those of each module
- * with their defaults; 80 columns. */
-void flags_help(const struct flags_command *command, struct text *into);
+ * with their defaults; 80 columns. Not `all`: those that are common, or all where none is. */
+void flags_help(const struct flags_command *command, bool all, struct text *into);
+/* What stands for a value: "N", "text|json"; empty for a boolean. */
+void flags_placeholder(const struct config_key *key, struct text *into);

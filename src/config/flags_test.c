@@ -220,6 +220,7 @@ static const char help_expected[] =
     "  --level N                   how much is told (default: 1)\n"
     "  --set TEXT                  a setting; may be repeated\n"
     "  -h, --help                  show this help\n"
+    "  --help-all                  show all options\n"
     "\n"
     "Server:\n"
     "  --listen ADDRESS            where requests are taken (default: 127.0.0.1:8501)\n"
@@ -237,7 +238,7 @@ static void help_lists_every_option_in_eighty_columns(void **state)
 {
     struct text help;
     text_init(&help, 65536);
-    flags_help(&command, &help);
+    flags_help(&command, true, &help);
     assert_false(failed(text_result(&help)));
     assert_string_equal(text_cstr(&help), help_expected);
     struct span rest = text_span(&help);

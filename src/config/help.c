@@ -5,20 +5,21 @@
  * An option too wide for the first column has its help on the next line. */
 #include "config/flags.h"
 
+#include <stdio.h>
+
 #define COLUMNS 80
 #define INDENT 2
 #define HELP_COLUMN 30
 
-/* What stands for the value: "N"; empty for a boolean. */
-static void placeholder_format(const struct config_key *key, struct text *into)
+void flags_placeholder(const struct config_key *key, struct text *into)
 {
     static const char *const words[] = {
-        [CONFIG_BOOL] = "",       [CONFIG_INT] = " N",
-        [CONFIG_REAL] = " N",     [CONFIG_SIZE] = " SIZE",
-        [CONFIG_TIME] = " TIME",  [CONFIG_TEXT] = " TEXT",
-        [CONFIG_PATH] = " PATH",  [CONFIG_NAME] = " NAME",
-        [CONFIG_ENUM] = " ",      [CONFIG_ADDRESS] = " ADDRESS",
-        [CONFIG_TEXTS] = " TEXT", [CONFIG_LIST] = "",
+        [CONFIG_BOOL] = "",      [CONFIG_INT] = "N",
+        [CONFIG_REAL] = "N",     [CONFIG_SIZE] = "SIZE",
+        [CONFIG_TIME] = "TIME",  [CONFIG_TEXT] = "TEXT",
+        [CONFIG_PATH] = "PATH",  [CONFIG_NAME] = "NAME",
+        [CONFIG_ENUM] = "",      [CONFIG_ADDRESS] = "ADDRESS",
+        [CONFIG_TEXTS] = "TEXT", [CONFIG_LIST] = "",
         [CONFIG_MAP] = "",
     };
     text_str(into, words[key->type]);
@@ -65,7 +66,9 @@ static void key_row(const struct config_key *key, struct text *into)
     text_init(&label, 512);
     text_init(&help, 2048);
     text_printf(&label, "--%s%s", key->type == CONFIG_BOOL ? "[no-]" : "", key->flag + 2);
-    placeholder_format(key, &label);
+    if (key->type != CONFIG_BOOL)
+        text_byte(&label, ' ');
+    flags_placeholder(key, &label);
     text_str(&help, key->help);
     if (key->fallback && key->fallback[0] != '\0' && key->type != CONFIG_BOOL)
         text_printf(&help, " (default: %s)", key->fallback);
@@ -74,34 +77,64 @@ static void key_row(const struct config_key *key, struct text *into)
     option_row(text_cstr(&label), text_cstr(&help), into);
 }
 
-static void section_rows(const struct config_section *section, struct text *into)
+/* Which options a page has. */
+struct choice {
+    bool all;
+    size_t left; /* how many are not on it */
+};
+
+static bool is_shown(const struct config_key *key, const struct choice *choice)
 {
-    for (size_t i = 0; i < section->key_count; i++)
-        if (section->keys[i].flag)
+    return key->flag && (choice->all || key->common);
+}
+
+/* Counts the options that are shown, and adds the others to `left`. */
+static size_t section_count(const struct config_section *section, struct choice *choice)
+{
+    size_t shown = 0;
+    for (size_t i = 0; section && i < section->key_count; i++) {
+        shown += is_shown(&section->keys[i], choice);
+        choice->left += section->keys[i].flag && !is_shown(&section->keys[i], choice);
+    }
+    return shown;
+}
+
+static void section_rows(const struct config_section *section, const struct choice *choice,
+                         struct text *into)
+{
+    for (size_t i = 0; section && i < section->key_count; i++)
+        if (is_shown(&section->keys[i], choice))
             key_row(&section->keys[i], into);
 }
 
-static bool has_flags(const struct config_section *section)
+static size_t count_all(const struct flags_command *command, struct choice *choice)
 {
-    for (size_t i = 0; i < section->key_count; i++)
-        if (section->keys[i].flag)
-            return true;
-    return false;
+    size_t shown = section_count(command->own, choice);
+    for (size_t m = 0; m < command->module_count; m++)
+        shown += section_count(&command->modules[m]->section, choice);
+    return shown;
 }
 
-void flags_help(const struct flags_command *command, struct text *into)
+void flags_help(const struct flags_command *command, bool all, struct text *into)
 {
+    struct choice choice = {.all = all};
+    if (count_all(command, &choice) == 0)
+        choice = (struct choice){.all = true};
     text_printf(into, "Usage: %s\n\n", command->usage);
     wrap(span_cstr(command->summary), 0, 0, into);
     text_str(into, "\nOptions:\n");
-    if (command->own)
-        section_rows(command->own, into);
+    section_rows(command->own, &choice, into);
     option_row("-h, --help", "show this help", into);
+    char words[64] = "show all options";
+    if (choice.left > 0)
+        snprintf(words, sizeof(words), "show %zu options more", choice.left);
+    option_row("--help-all", words, into);
+    /* The short page has no headings, so that it fits a screen. */
     for (size_t m = 0; m < command->module_count; m++) {
-        const struct config_module *module = command->modules[m];
-        if (!has_flags(&module->section))
-            continue;
-        text_printf(into, "\n%s:\n", module->name);
-        section_rows(&module->section, into);
+        const struct config_section *section = &command->modules[m]->section;
+        struct choice one = {.all = true};
+        if (choice.all && section_count(section, &one) > 0)
+            text_printf(into, "\n%s:\n", command->modules[m]->name);
+        section_rows(section, &choice, into);
     }
 }

@@ -139,6 +139,8 @@ static result diff_block(struct differ *d, const struct config_block *old,
     size_t len = d->path.len;
     for (size_t i = 0; i < old->section->key_count; i++) {
         const struct config_key *key = &old->section->keys[i];
+        if (config_key_is_alias(key))
+            continue;
         text_printf(&d->path, "%s%s", len > 0 ? "." : "", key->path ? key->path : key->flag);
         TRY(text_result(&d->path));
         if (key->type == CONFIG_LIST || key->type == CONFIG_MAP)

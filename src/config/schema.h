@@ -21,8 +21,9 @@
  *         .name = "server",
  *         .section = CONFIG_SECTION(struct server_config, server_keys)};
  *
- * Dots in a path are nested mappings in the file. A list or a map has elements,
- * each a struct with a table of its own. One key of that table may be of the type
+ * Dots in a path are nested mappings in the file, and underscores in the name of the
+ * environment variable that overrides it: WEIR_SERVER_CONNECTIONS_MAX. A list or a map has
+ * elements, each a struct with a table of its own. One key of that table may be of the type
  * CONFIG_NAME: it tells the elements apart in messages and on a reload. The same
  * table serves both forms:
  *
@@ -83,6 +84,17 @@ struct config_list {
 
 struct config_section;
 
+/* An older key that a newer release knows another way.
+ *
+ * With a `replacement` the row is no more than a name: its value is taken as one of
+ * that key, which lies in the same table and says all the rest. It has no flag, no
+ * field and no default. Without one, the row is a whole key that will go away. */
+struct config_deprecation {
+    const char *since;       /* the release that warns: "0.3.0"; NULL: not deprecated */
+    const char *replacement; /* the path that replaces it; NULL: none does */
+    const char *removed;     /* the release that refuses it; NULL: not known yet */
+};
+
 struct config_key {
     const char *path;     /* "server.connections_max"; NULL: a flag only, in no file */
     const char *flag;     /* "--connections-max", or NULL; not in an element */
@@ -101,8 +113,16 @@ struct config_key {
     enum config_type type;
     enum config_reload reload;
     bool required; /* has to be given; then without a fallback */
-    bool secret;   /* TEXT: its value is never printed */
+    bool secret;   /* TEXT: its value is never printed; `{file: PATH}` reads it */
+    bool common;   /* its flag is on the short help page */
+    struct config_deprecation deprecated;
 };
+
+/* Whether the row is only an older name of another. */
+static inline bool config_key_is_alias(const struct config_key *key)
+{
+    return key->deprecated.replacement != NULL;
+}
 
 /* Sets `offset` and `size` of a key. */
 #define CONFIG_FIELD(type_, member) \

@@ -9,13 +9,7 @@
 #include "base/arena.h"
 #include "base/ref.h"
 #include "config/config.h"
-
-enum config_origin_kind { CONFIG_FROM_DEFAULT, CONFIG_FROM_FILE, CONFIG_FROM_FLAG };
-
-struct config_origin {
-    enum config_origin_kind kind;
-    int line; /* FROM_FILE */
-};
+#include "config/inspect.h"
 
 struct config_block {
     const struct config_section *section;
@@ -30,6 +24,9 @@ struct config {
     const struct config_module *const *modules;
     struct config_block *blocks; /* one a module */
     size_t module_count;
+    const struct diag *warnings[CONFIG_ERRORS_MAX];
+    size_t warning_count;
+    size_t deprecated_count;
 };
 
 static inline void *block_field(const struct config_block *block, size_t key)
@@ -61,6 +58,19 @@ result block_defaults(const struct config_block *block, struct arena *arena, str
 /* Checks the file and puts its values into the snapshot's blocks. Adds to `errors`
  * what is wrong. False when the file is of another version and was not looked at. */
 struct yaml_node;
-bool config_bind(struct config *config, const struct yaml_node *root, struct config_errors *errors);
+bool config_bind(struct config *config, const struct config_source *source,
+                 const struct yaml_node *root, struct config_errors *errors);
 /* The next free error, cleared, or NULL when there are too many. */
 struct diag *config_errors_next(struct config_errors *errors);
+/* Keeps a copy of a warning; one for which there is no room is lost. */
+void config_warn(struct config *config, const struct diag *diag);
+
+/* A scalar with its variables replaced (expand.c). Without a dollar sign `ret_text` is
+ * `text` itself and `ret_variables` stays; else the result lies in the arena, and
+ * `ret_variables` gets the names, apart by a comma, or NULL when there was only `$$`. */
+result config_expand(struct process *process, struct arena *arena, struct span text,
+                     struct span *ret_text, const char **ret_variables, struct diag *diag);
+/* The content of a secret's file without the newline at its end. `ret_open`: others
+ * than its owner and group may read it. */
+result config_secret_read(struct process *process, struct arena *arena, const char *path,
+                          struct span *ret_text, bool *ret_open, struct diag *diag);

@@ -83,6 +83,15 @@ size_t config_count_max(const struct config_key *key)
     }
 }
 
+void config_value_pattern(enum config_type type, struct text *into)
+{
+    struct units units = units_of(type);
+    text_str(into, type == CONFIG_TIME ? "0|(0|[1-9][0-9]*)(" : "(0|[1-9][0-9]*)(");
+    for (size_t i = 0; i < units.count; i++)
+        text_printf(into, "%s%s", i > 0 ? "|" : "", units.list[i].name);
+    text_str(into, type == CONFIG_TIME ? ")" : ")?");
+}
+
 /* ---- what was expected ------------------------------------------------------ */
 
 static void quantity_format(enum config_type type, uint64_t value, struct text *into)
@@ -178,8 +187,9 @@ result config_value_refuse(const struct config_key *key, enum err code, const ch
 static result refuse(const struct config_key *key, enum err code, struct span text,
                      struct diag *diag)
 {
-    char quoted[64], what[80];
-    snprintf(what, sizeof(what), "'%s'", diag_quote(text, quoted, sizeof(quoted)));
+    char quoted[64], what[80] = "(secret)";
+    if (!key->secret)
+        snprintf(what, sizeof(what), "'%s'", diag_quote(text, quoted, sizeof(quoted)));
     return config_value_refuse(key, code, what, diag);
 }
 
@@ -473,9 +483,13 @@ static void address_format(const struct config_key *key, const struct config_add
                            struct text *into)
 {
     char buffer[160];
-    if (address->set)
-        io_address_format(&address->address, buffer, sizeof(buffer));
-    text_str(into, address->set ? buffer : key->word ? key->word : "null");
+    if (!address->set) {
+        text_str(into, key->word ? key->word : "null");
+        return;
+    }
+    /* In quotes where it has brackets, which are YAML's own. */
+    io_address_format(&address->address, buffer, sizeof(buffer));
+    text_format(buffer, into);
 }
 
 void config_value_format(const struct config_key *key, const void *field, struct text *into)

@@ -29,6 +29,9 @@ result config_value_refuse(const struct config_key *key, enum err code, const ch
  * secret that is set. For LIST and MAP: the number of elements. */
 void config_value_format(const struct config_key *key, const void *field, struct text *into);
 
+/* Appends a regular expression (ECMA-262, unanchored) of what a size or time looks like. */
+void config_value_pattern(enum config_type type, struct text *into);
+
 /* The size of the field that a type needs. */
 size_t config_type_size(enum config_type type);
 /* How many elements (LIST, MAP, TEXTS) or bytes (texts) the key allows. */

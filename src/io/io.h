@@ -95,7 +95,7 @@ void process_usage(struct process *process, struct process_usage *ret_usage);
 /* Raises the descriptor limit to `wanted` or the hard limit; returns what holds. */
 uint64_t process_descriptors(struct process *process, uint64_t wanted);
 
-/* An environment variable, or NULL. Boot only. */
+/* An environment variable, or NULL. Any thread: none changes after the process was made. */
 const char *process_env(struct process *process, const char *name);
 int process_id(const struct process *process);
 /* Appends the folder that the program's own file lies in. Boot only; ERR_UNSUPPORTED in

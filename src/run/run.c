@@ -95,17 +95,15 @@ static void say(const struct diag *diag)
     fprintf(stderr, "weir: %s\n", text);
 }
 
-static int boot_config(struct run *run)
+static int boot_config(struct run *run, struct run_findings *findings)
 {
-    struct config_errors *errors = MEM_NEW(struct config_errors);
-    mem_must(errors, sizeof(*errors));
-    result r = run_config_read(run, &run->config, errors);
-    for (size_t i = 0; failed(r) && i < errors->count; i++)
-        say(&errors->items[i]);
-    if (failed(r) && errors->more)
-        fprintf(stderr, "weir: and more\n");
-    mem_free(errors);
-    return failed(r) ? EX_CONFIG : EX_OK;
+    if (failed(run_config_read(run, &run->config, &findings->errors)))
+        return EX_CONFIG;
+    run->started = config_ref(run->config);
+    findings->warnings.count = config_warning_count(run->config);
+    for (size_t i = 0; i < findings->warnings.count; i++)
+        findings->warnings.items[i] = *config_warning(run->config, i);
+    return EX_OK;
 }
 
 static result boot_obs(struct run *run, struct diag *diag)
@@ -129,6 +127,7 @@ static result boot_obs(struct run *run, struct diag *diag)
     TRY(process_metrics_new(run->metrics, run->process, run->log, WEIR_VERSION,
                             &run->process_metrics, diag));
     TRY(metrics_define(run->metrics, server_tls_metrics, server_tls_metrics_len, diag));
+    TRY(run_reload_boot(run, diag));
     return metrics_define(run->metrics, server_metrics, server_metrics_len, diag);
 }
 
@@ -185,8 +184,8 @@ static result boot_admin(struct run *run, struct diag *diag)
         .log = run->log,
         .slab = run->slab,
         .config = run_config(run, &server_module),
-        .routes = &run->admin_table,
-        .routes_len = 1,
+        .routes = run->admin_tables,
+        .routes_len = ARRAY_LEN(run->admin_tables),
     };
     TRY(server_new(&options, &run->admin, diag));
     struct io_address address = {.family = IO_UNIX};
@@ -249,7 +248,8 @@ static result boot_server(struct run *run, struct diag *diag)
     return OK;
 }
 
-static result boot(struct run *run, struct diag *diag)
+/* All that `weir check` tries. */
+static result boot_unheard(struct run *run, struct diag *diag)
 {
     const struct run_config *config = run_config(run, &run_module);
     TRY(boot_loops(run, diag));
@@ -258,8 +258,14 @@ static result boot(struct run *run, struct diag *diag)
     if (!run->slab)
         return diag_fail(diag, ERR_NO_MEMORY, "no memory for the slab");
     run->tables[0] = (struct route_table){health_routes, health_routes_len, run, NULL};
-    run->admin_table = run->tables[0];
-    TRY(run->kind->start(run, &run->role, &run->tables[1], diag));
+    run->admin_tables[0] = run->tables[0];
+    run->admin_tables[1] = (struct route_table){config_routes, config_routes_len, run, NULL};
+    return run->kind->start(run, &run->role, &run->tables[1], diag);
+}
+
+static result boot_heard(struct run *run, struct diag *diag)
+{
+    run_log_warnings(run);
     TRY(boot_server(run, diag));
     TRY(boot_admin(run, diag));
     return run_signals(run, diag);
@@ -279,11 +285,13 @@ static void release(struct run *run)
     log_free(run->log);
     slab_free(run->slab);
     config_unref(run->config);
+    config_unref(run->started);
+    text_release(&run->reloads.waiting);
     mem_free(run->loops);
     mem_free(run);
 }
 
-int run_role(const struct run_options *options)
+static struct run *run_new(const struct run_options *options)
 {
     struct run *run = MEM_NEW(struct run);
     mem_must(run, sizeof(*run));
@@ -294,24 +302,64 @@ int run_role(const struct run_options *options)
     run->options = options;
     run->started_at = process_wall(run->process);
     run->notify_path = process_env(run->process, "NOTIFY_SOCKET");
-    for (size_t i = 0; i < run_modules_len; i++)
-        run->modules[run->modules_len++] = run_modules[i];
-    for (size_t i = 0; i < options->role->modules_len; i++)
-        run->modules[run->modules_len++] = options->role->modules[i];
+    run_modules_of(options->role, &run->modules);
+    return run;
+}
+
+/* The first part of the start, which `weir check` and `weir serve` have in common.
+ * Returns the exit code, EX_OK to go on. */
+static int prepare(struct run *run, struct run_findings *findings)
+{
+    *findings = (struct run_findings){0};
+    int code = boot_config(run, findings);
+    if (code != EX_OK)
+        return code;
+    struct diag *diag = &findings->errors.items[0];
+    *diag = (struct diag){0};
+    result r = boot_unheard(run, diag);
+    if (!failed(r))
+        return EX_OK;
+    findings->errors.count = 1;
+    return exit_code_of((enum err)r.code);
+}
+
+int run_check(const struct run_options *options, struct run_findings *ret_findings)
+{
+    struct run *run = run_new(options);
+    int code = prepare(run, ret_findings);
+    release(run);
+    return code;
+}
+
+static int begin(struct run *run)
+{
+    CLEANUP(mem_cleanup) struct run_findings *findings = MEM_NEW(struct run_findings);
+    mem_must(findings, sizeof(*findings));
+    int code = prepare(run, findings);
+    for (size_t i = 0; i < findings->errors.count; i++)
+        say(&findings->errors.items[i]);
+    if (findings->errors.more)
+        fprintf(stderr, "weir: and more\n");
+    if (code != EX_OK)
+        return code;
     struct diag diag = {0};
-    run->exit_code = boot_config(run);
+    result r = boot_heard(run, &diag);
+    if (!failed(r))
+        return EX_OK;
+    say(&diag);
+    return exit_code_of((enum err)r.code);
+}
+
+int run_role(const struct run_options *options)
+{
+    struct run *run = run_new(options);
+    run->exit_code = begin(run);
     if (run->exit_code == EX_OK) {
-        result r = boot(run, &diag);
-        if (failed(r)) {
-            say(&diag);
-            run->exit_code = exit_code_of((enum err)r.code);
-        } else {
-            run->boot.run = run_begin;
-            loop_post(process_loop(run->process, 0), &run->boot);
-            log_start(run->log);
-            process_run(run->process);
-            log_stop(run->log);
-        }
+        run->boot.run = run_begin;
+        loop_post(process_loop(run->process, 0), &run->boot);
+        log_start(run->log);
+        process_run(run->process);
+        log_stop(run->log);
     }
     int code = run->exit_code;
     if (!run->cut)

@@ -45,6 +45,7 @@ struct run_options {
     const char *config_path;               /* NULL: no file */
     const struct config_setting *settings; /* flags */
     size_t settings_len;
+    bool allow_deprecated, strict; /* config_source's */
 };
 
 /* Runs the role until it ends. Returns the exit code; what went wrong has been said on
@@ -52,6 +53,27 @@ struct run_options {
  * and frees nothing: a backend may still be at work on what was cut. */
 #define RUN_EXIT_CUT 3
 int run_role(const struct run_options *options);
+
+/* What a start found wrong, or odd. */
+struct run_findings {
+    struct config_errors errors, warnings;
+};
+
+/* The start of the role up to, and without, its listeners and the loading of models, then
+ * its end. Returns the exit code that the start would have ended with, EX_OK if it would
+ * have gone on, and says nothing itself: `ret_findings` has it all. */
+int run_check(const struct run_options *options, struct run_findings *ret_findings);
+
+/* All modules of a role's process, in the order of its configuration. */
+struct run_modules {
+    const struct config_module *items[RUN_MODULES_MAX + 4];
+    size_t len;
+};
+void run_modules_of(const struct run_role *role, struct run_modules *ret_modules);
+/* The snapshot that a start with these options has. `modules` has to outlive it. Boot, or
+ * inside a work job. On failure `errors` holds what was wrong. */
+result run_config_load(const struct run_options *options, const struct run_modules *modules,
+                       struct config **ret_config, struct config_errors *errors);
 
 /* ---- for roles ---- */
 
@@ -75,6 +97,3 @@ void run_add_check(struct run *run, const char *name, run_check_fn check, void *
 
 /* sysexits.h by our own codes; for cmd too. */
 int exit_code_of(enum err code);
-/* Modules that every role has: server, log, run. */
-extern const struct config_module *const run_modules[];
-extern const size_t run_modules_len;

@@ -4,11 +4,13 @@
 static const struct config_key run_keys[] = {
     {.path = "listen",
      .flag = "--listen",
+     .common = true,
      .help = "where callers reach it",
      .fallback = "127.0.0.1:8080",
      .type = CONFIG_ADDRESS,
      CONFIG_FIELD(struct run_config, listen)},
     {.flag = "--port",
+     .common = true,
      .help = "the port of `listen`; 0 takes any free one",
      .fallback = "keep",
      .word = "keep",
@@ -31,6 +33,7 @@ static const struct config_key run_keys[] = {
      CONFIG_FIELD(struct run_config, lame_duck)},
     {.path = "drain_timeout",
      .flag = "--drain-timeout",
+     .common = true,
      .help = "then wait so long for open work",
      .fallback = "30s",
      .type = CONFIG_TIME,
@@ -78,6 +81,7 @@ static const char *const formats[] = {"auto", "text", "json", NULL};
 static const struct config_key log_keys[] = {
     {.path = "log.level",
      .flag = "--log-level",
+     .common = true,
      .help = "what is logged",
      .fallback = "info",
      .type = CONFIG_ENUM,
@@ -116,53 +120,69 @@ const struct config_module log_module = {
     .commit = log_commit,
 };
 
-const struct config_module *const run_modules[] = {&run_module, &log_module, &server_module,
-                                                   &server_tls_module};
-const size_t run_modules_len = ARRAY_LEN(run_modules);
+/* Modules that every role has. */
+static const struct config_module *const run_modules[] = {&run_module, &log_module, &server_module,
+                                                          &server_tls_module};
 
 struct slab *run_slab_new(const struct run_config *config)
 {
     return slab_host_new(config->memory_max, keep_of(config->memory_max));
 }
 
-/* Files that the configuration names are read with it. */
-static result read_certificates(struct run *run, struct config **config,
-                                struct config_errors *errors)
+void run_modules_of(const struct run_role *role, struct run_modules *ret_modules)
 {
-    errors->items[0] = (struct diag){0};
-    result r = server_tls_load(run->tls, config_of(*config, &server_tls_module), &errors->items[0]);
-    if (failed(r)) {
-        errors->count = 1;
-        config_unref(steal(config));
-    }
-    return r;
+    size_t len = 0;
+    ASSERT(role->modules_len + ARRAY_LEN(run_modules) <= ARRAY_LEN(ret_modules->items));
+    for (size_t i = 0; i < ARRAY_LEN(run_modules); i++)
+        ret_modules->items[len++] = run_modules[i];
+    for (size_t i = 0; i < role->modules_len; i++)
+        ret_modules->items[len++] = role->modules[i];
+    ret_modules->len = len;
 }
 
-result run_config_read(struct run *run, struct config **ret_config, struct config_errors *errors)
+result run_config_load(const struct run_options *options, const struct run_modules *modules,
+                       struct config **ret_config, struct config_errors *errors)
 {
-    const struct run_options *options = run->options;
     struct text yaml;
     text_init(&yaml, CONFIG_FILE_BYTES_MAX);
     result r = OK;
     errors->count = 0;
     errors->more = false;
+    errors->items[0] = (struct diag){0};
     if (options->config_path)
-        r = file_read(run->process, options->config_path, &yaml, &errors->items[0]);
+        r = file_read(options->process, options->config_path, &yaml, &errors->items[0]);
     if (failed(r)) {
         errors->count = 1;
     } else {
         struct config_source source = {
-            .modules = run->modules,
-            .module_count = run->modules_len,
+            .modules = modules->items,
+            .module_count = modules->len,
             .file = options->config_path,
             .yaml = text_span(&yaml),
             .settings = options->settings,
             .setting_count = options->settings_len,
+            .process = options->process,
+            .release = WEIR_VERSION,
+            .allow_deprecated = options->allow_deprecated,
+            .strict = options->strict,
         };
         r = config_load(&source, ret_config, errors);
-        if (!failed(r))
-            r = read_certificates(run, ret_config, errors);
     }
     text_release(&yaml);
     return r;
+}
+
+result run_config_read(struct run *run, struct config **ret_config, struct config_errors *errors)
+{
+    struct config *config;
+    TRY(run_config_load(run->options, &run->modules, &config, errors));
+    errors->items[0] = (struct diag){0};
+    result r = server_tls_load(run->tls, config_of(config, &server_tls_module), &errors->items[0]);
+    if (failed(r)) {
+        errors->count = 1;
+        config_unref(config);
+        return r;
+    }
+    *ret_config = config;
+    return OK;
 }

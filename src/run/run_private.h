@@ -41,21 +41,28 @@ struct run_check {
 
 struct reload;
 
+/* What came of all reloads. */
+struct reload_state {
+    uint64_t generation; /* of the newest snapshot, from 1 */
+    struct text waiting; /* the keys that wait for a restart: "log.format, listen" */
+    struct series *good, *bad, *succeeded_at, *generations, *waiting_keys, *deprecated_keys;
+};
+
 struct run {
     struct process *process;
     const struct run_role *kind;
     void *role;
     const struct run_options *options;
-    struct config *config;
-    const struct config_module *modules[RUN_MODULES_MAX + 4];
-    size_t modules_len;
+    struct config *config;  /* the newest snapshot */
+    struct config *started; /* the first: what holds of keys that wait for a restart */
+    struct run_modules modules;
     struct log *log;
     struct metrics *metrics;
     struct process_metrics *process_metrics;
     struct slab *slab;
     struct server *server, *admin;
     struct server_tls *tls;
-    struct route_table tables[2], admin_table;
+    struct route_table tables[2], admin_tables[2];
     char address[160];
     char admin_path[108];
     struct run_loop *loops;
@@ -70,6 +77,7 @@ struct run {
     struct io_post boot;
     struct reload *reload; /* under way */
     bool reload_again;     /* HUP came meanwhile */
+    struct reload_state reloads;
     const char *notify_path;
     io_time started_at; /* wall clock */
 };
@@ -83,12 +91,19 @@ void run_publish_ready(struct run *run, bool ready);
 /* Signals and phases (lifecycle.c). */
 result run_signals(struct run *run, struct diag *diag);
 void run_begin(struct io_post *boot);
-/* Reads the configuration's file and flags (boot, or inside a work job). On failure
- * `errors` holds what was wrong. */
+/* The snapshot that holds from now on, and the certificates that it names. Boot, or inside
+ * a work job. On failure `errors` holds what was wrong. */
 result run_config_read(struct run *run, struct config **ret_config, struct config_errors *errors);
 void run_reload(struct run *run);
 /* After the loops have ended: one that they had no turn left for. */
 void run_reload_drop(struct run *run);
+/* Boot: defines the metrics of reloads and shows the first snapshot. */
+result run_reload_boot(struct run *run, struct diag *diag);
+/* Says each warning of the newest snapshot in the log. */
+void run_log_warnings(struct run *run);
+/* Of the admin listener: the configuration, as a file. */
+extern const struct route config_routes[];
+extern const size_t config_routes_len;
 /* What a module's reload acts on. */
 void *run_context(struct run *run, const struct config_module *module);
 struct slab *run_slab_new(const struct run_config *config);

@@ -1,5 +1,6 @@
 """docs/ says what the program does: its examples run, its tables are complete."""
 
+import json
 import re
 import subprocess
 
@@ -8,12 +9,6 @@ import pytest
 import running
 
 TEXT = (running.SOURCE / "docs" / "serve.md").read_text()
-# The tables of keys that the role and the process declare.
-TABLES = ["src/run/run_config.c", "src/net/server_config.c", "src/net/server_tls.c", "src/serve/serve.c"]
-
-
-# Structs of the elements of lists, which are documented with their list.
-ELEMENTS = {"server_tls_pair"}
 
 
 def blocks(mark):
@@ -64,46 +59,49 @@ def test_the_example_of_a_file_is_a_valid_one(weir):
 # ---- tables ----
 
 
-def declared():
-    """Key or flag -> default, of every table in the sources."""
+def schema_keys(schema, above=""):
+    """Path -> schema of every key of a file, elements of lists and maps left out."""
     found = {}
-    for path in TABLES:
-        source = (running.SOURCE / path).read_text()
-        pattern = r"\{(\.(?:path|flag) = .*?)CONFIG_FIELD\(struct (\w+)"
-        for row, owner in re.findall(pattern, source, re.DOTALL):
-            if "#member_" in row or owner in ELEMENTS:
-                continue
-            fields = dict(re.findall(r'\.(path|flag|fallback) = "([^"]*)"', row))
-            live = "CONFIG_LIVE" in row
-            name = fields.get("path") or fields["flag"]
-            found[name] = (fields.get("flag", ""), fields.get("fallback", ""), live)
-        for member, fallback in re.findall(r'KEY\((\w+), \w+, "[^"]*", "([^"]*)"', source):
-            found["server." + member] = ("", fallback, True)
+    for name, value in schema["properties"].items():
+        if "properties" in value:
+            found.update(schema_keys(value, f"{above}{name}."))
+        elif "x-weir-reload" in value:
+            found[above + name] = value
     return found
+
+
+def declared():
+    """Key -> (flag, default, reload), of the program's own schema."""
+
+    def written(value):
+        return json.dumps(value) if isinstance(value, (bool, int, float)) else value
+
+    schema = json.loads(running.run_weir("config", "schema").stdout)
+    return {
+        key: (value.get("x-weir-flag", ""), written(value.get("default", "")), value["x-weir-reload"])
+        for key, value in schema_keys(schema).items()
+    }
 
 
 def documented():
     table = {}
     for key, flag, default, live, _ in rows("Configuration"):
-        table[key or flag] = ("" if flag == "PATH" else flag, default, live == "live")
+        table[key or flag] = ("" if flag == "PATH" else flag, default, live or "restart")
     return table
 
 
 def test_every_key_is_documented_with_flag_default_and_reload():
-    own = {"--config": ("--config", "", False), "--loops": ("--loops", "auto", False)}
-    documented_all, declared_all = documented(), {**declared(), **own}
-    declared_all["--port"] = ("--port", *declared_all["--port"][1:])
-    assert documented_all == declared_all
+    assert {key: row for key, row in documented().items() if not key.startswith("--")} == declared()
 
 
 def test_every_flag_of_the_help_is_documented_with_its_default():
-    text = running.run_weir("serve", "--help").stdout
+    text = running.run_weir("serve", "--help-all").stdout
     text = re.sub(r"\n {20,}", " ", text)
     helped = {}
-    for flag, rest in re.findall(r"^  (?:-h, )?(--[a-z-]+)(.*)$", text, re.MULTILINE):
+    for flag, rest in re.findall(r"^  (?:-h, )?(--(?:\[no-\])?[a-z-]+)(.*)$", text, re.MULTILINE):
         default = re.search(r"\(default: (.*?)\)", rest)
-        helped[flag] = default[1] if default else ""
-    del helped["--help"]
+        helped[flag.replace("[no-]", "")] = default[1] if default else ""
+    del helped["--help"], helped["--help-all"]
     flags = {flag: default for flag, default, _ in documented().values() if flag}
     assert helped == flags
 
@@ -152,3 +150,30 @@ def test_every_log_event_is_listed_with_its_level_and_meaning():
     text = (running.SOURCE / "docs" / "logs.md").read_text()
     listed = re.findall(r"^\| `(\w+)` \| (\w+) \| (.+) \|$", text, re.MULTILINE)
     assert listed == [(name, level.lower(), meaning) for level, name, meaning in table]
+
+
+# ---- the language ----
+
+
+def test_the_examples_pass_a_strict_check():
+    files = sorted((running.SOURCE / "examples").glob("*/weir.yaml"))
+    assert files
+    for path in files:
+        done = running.run_weir("check", "--strict", "--config", path, cwd=running.SOURCE)
+        assert (done.returncode, done.stdout) == (0, "good\n"), done.stderr
+
+
+def test_the_page_on_configuration_shows_what_the_program_says(tmp_path):
+    text = (running.SOURCE / "docs" / "config.md").read_text()
+    (file,) = re.findall(r"```yaml\n(version: 1 .*?)```", text, re.DOTALL)
+    (tmp_path / "weir.yaml").write_text(file)
+    env = {"HOST": "127.0.0.1", "WEIR_LAME_DUCK": "2s"}
+    dump = running.run_weir("config", "dump", "--config", "weir.yaml", cwd=tmp_path, env=env).stdout
+    (shown,) = re.findall(r"weir config dump --config weir.yaml\n(.*?)```", text, re.DOTALL)
+    lines = dump.splitlines()
+    assert [line for line in shown.splitlines() if line not in lines] == []
+    (tmp_path / "weir.yaml").write_text(
+        "version: 1\n\nserver:\n  conections_max: 3\n  half_close: yes\n"
+    )
+    checked = running.run_weir("check", "--config", "weir.yaml", cwd=tmp_path)
+    assert checked.stderr in text

@@ -30,6 +30,8 @@ def symbols_of(tree):
                 if len(parts) != 7 or parts[0] == "Name":
                     continue
                 name, kind, section = parts[0], parts[2], parts[6]
+                if name.startswith("DW.ref."):  # the compiler's own, for unwinding
+                    continue
                 if kind in "Uv" or (kind == "w" and section == "*UND*"):
                     undefined.add(name)
                 elif kind in "TDRBVWCG":

@@ -3,7 +3,7 @@
  * cancelled. Its inputs say which.
  *
  * A model is a text file that begins with "late 1"; further lines: "load_ms N" (loading
- * takes so long), "batchable 0".
+ * takes so long), "load_fails 1" (and fails then), "batchable 0".
  *
  * Inputs, one row each:  delay_ms INT32 [-1]; mode INT32 [-1]; value INT64 [-1]
  * Outputs:               value INT64 [-1]: the input, again
@@ -291,10 +291,11 @@ static int32_t model_load(weir_backend *backend, const weir_model_config *config
         return WEIR_NOT_FOUND;
     }
     char line[64] = "";
-    int load_ms = 0, batchable = 1;
+    int load_ms = 0, load_fails = 0, batchable = 1;
     bool good = fgets(line, sizeof(line), file) && strcmp(line, "late 1\n") == 0;
     while (good && fgets(line, sizeof(line), file))
         good = sscanf(line, "load_ms %d", &load_ms) == 1 ||
+               sscanf(line, "load_fails %d", &load_fails) == 1 ||
                sscanf(line, "batchable %d", &batchable) == 1;
     fclose(file);
     if (!good) {
@@ -304,6 +305,10 @@ static int32_t model_load(weir_backend *backend, const weir_model_config *config
     }
     if (load_ms)
         nanosleep(&(struct timespec){load_ms / 1000, load_ms % 1000 * 1000000}, NULL);
+    if (load_fails) {
+        snprintf(error->text, sizeof(error->text), "asked to fail");
+        return WEIR_DATA_LOSS;
+    }
     weir_model *model = malloc(sizeof(*model));
     if (!model)
         return WEIR_RESOURCE_EXHAUSTED;

@@ -1,0 +1,221 @@
+#include "config/upgrade.h"
+
+#include "base/number.h"
+#include "config/snapshot.h"
+#include "config/yaml.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+#define TREE_BYTES_MAX ((size_t)16 << 20)
+#define PATH_BYTES_MAX ((YAML_DEPTH_MAX + 1) * (YAML_KEY_BYTES_MAX + 16))
+#define SECTIONS_MAX 32
+
+struct upgrade {
+    const struct config_source *source;
+    struct span rest; /* of the old text, not yet copied */
+    int line, column; /* where it begins */
+    struct text *into;
+    config_edit_fn edited;
+    void *arg;
+    char path[PATH_BYTES_MAX];
+    size_t path_len;
+};
+
+/* A mapping, and the tables its keys are in. */
+struct place {
+    const struct config_section *const *sections;
+    size_t count;
+    size_t start; /* of the tables' own paths in `path` */
+};
+
+static void visit(struct upgrade *u, const struct place *place, const struct yaml_node *mapping);
+
+/* ---- text ---- */
+
+static void copy(struct upgrade *u, size_t len)
+{
+    for (size_t i = 0; i < len; i++) {
+        bool newline = u->rest.ptr[i] == '\n';
+        u->line += newline;
+        u->column = newline ? 1 : u->column + 1;
+    }
+    text_append(u->into, span_first(u->rest, len));
+    u->rest = span_from(u->rest, len);
+}
+
+/* How far it is to a place; the rest's length when it is not there. */
+static size_t distance(const struct upgrade *u, int line, int column)
+{
+    int at_line = u->line, at_column = u->column;
+    for (size_t i = 0; i < u->rest.len; i++) {
+        if (at_line == line && at_column == column)
+            return i;
+        bool newline = u->rest.ptr[i] == '\n';
+        at_line += newline;
+        at_column = newline ? 1 : at_column + 1;
+    }
+    return u->rest.len;
+}
+
+/* Replaces the word at a place, with or without quotes; false when it is not there as
+ * it was read (escapes, letters that take several bytes before it). */
+static bool replace(struct upgrade *u, int line, int column, struct span old, struct span new_)
+{
+    size_t at = distance(u, line, column);
+    struct span here = span_from(u->rest, at);
+    bool quoted = here.len > 0 && (here.ptr[0] == '"' || here.ptr[0] == '\'');
+    if (!span_starts(span_from(here, quoted), old))
+        return false;
+    copy(u, at + quoted);
+    text_append(u->into, new_);
+    u->rest = span_from(u->rest, old.len);
+    u->column += (int)old.len;
+    return true;
+}
+
+/* ---- keys ---- */
+
+static const struct config_key *find(const struct place *place, struct span path, bool *ret_below)
+{
+    *ret_below = false;
+    for (size_t s = 0; s < place->count; s++)
+        for (size_t i = 0; i < place->sections[s]->key_count; i++) {
+            const struct config_key *key = &place->sections[s]->keys[i];
+            struct span whole = span_cstr(key->path);
+            if (key->path && span_eq(whole, path))
+                return key;
+            *ret_below = *ret_below || (span_starts(whole, path) && whole.len > path.len &&
+                                        whole.ptr[path.len] == '.');
+        }
+    return NULL;
+}
+
+/* The new word of a key that stays in its mapping; empty where it does not. */
+static struct span new_word(const struct config_key *key, struct span word)
+{
+    struct span from = span_cstr(key->path), to = span_cstr(key->deprecated.replacement);
+    struct span above = span_first(from, from.len - word.len);
+    struct span rest = span_from(to, above.len);
+    bool same = span_starts(to, above) && span_find(rest, '.') == rest.len;
+    return same ? rest : SPAN_NONE;
+}
+
+static void edit(struct upgrade *u, const struct config_key *key, const struct yaml_node *node)
+{
+    struct span word = key->deprecated.replacement ? new_word(key, node->key) : SPAN_NONE;
+    const struct config_edit told = {
+        .line = node->key_line,
+        .column = node->key_column,
+        .path = u->path,
+        .replacement = key->deprecated.replacement,
+        .done = word.len > 0 && replace(u, node->key_line, node->key_column, node->key, word),
+    };
+    u->edited(u->arg, &told);
+}
+
+static size_t push(struct upgrade *u, const char *format, ...) PRINTF_LIKE(2, 3);
+
+static size_t push(struct upgrade *u, const char *format, ...)
+{
+    size_t before = u->path_len;
+    va_list args;
+    va_start(args, format);
+    int len = vsnprintf(u->path + before, sizeof(u->path) - before, format, args);
+    va_end(args);
+    ASSERT(len >= 0 && before + (size_t)len < sizeof(u->path));
+    u->path_len = before + (size_t)len;
+    return before;
+}
+
+static void pop(struct upgrade *u, size_t before)
+{
+    u->path_len = before;
+    u->path[before] = '\0';
+}
+
+static void visit_elements(struct upgrade *u, const struct config_key *key,
+                           const struct yaml_node *list)
+{
+    size_t index = 0;
+    for (const struct yaml_node *one = list->first; one; one = one->next) {
+        size_t before = list->kind == YAML_MAPPING ? push(u, ".%.*s", SPAN_FMT(one->key))
+                                                   : push(u, "[%zu]", index++);
+        const struct place place = {&key->section, 1, u->path_len + 1};
+        if (one->kind == YAML_MAPPING)
+            visit(u, &place, one);
+        pop(u, before);
+    }
+}
+
+static void visit(struct upgrade *u, const struct place *place, const struct yaml_node *mapping)
+{
+    for (const struct yaml_node *node = mapping->first; node; node = node->next) {
+        size_t before = push(u, "%s%.*s", u->path_len > 0 ? "." : "", SPAN_FMT(node->key));
+        bool below;
+        const struct config_key *key =
+            find(place, span_of(u->path + place->start, u->path_len - place->start), &below);
+        if (key && key->deprecated.since)
+            edit(u, key, node);
+        if (key && key->section)
+            visit_elements(u, key, node);
+        else if (!key && below && node->kind == YAML_MAPPING)
+            visit(u, place, node);
+        else if (!key && before == 0 && span_is(node->key, "version")) {
+            char newest[16];
+            snprintf(newest, sizeof(newest), "%d", CONFIG_VERSION);
+            /* The place was checked: it is a plain number. */
+            (void)replace(u, node->line, node->column, node->text, span_cstr(newest));
+        }
+        pop(u, before);
+    }
+}
+
+static result check_version(const struct upgrade *u, const struct yaml_node *root,
+                            struct diag *diag)
+{
+    const struct yaml_node *node = root->kind == YAML_MAPPING ? root->first : NULL;
+    while (node && !span_is(node->key, "version"))
+        node = node->next;
+    uint64_t version = 0;
+    bool number = node && node->kind == YAML_SCALAR &&
+                  !failed(number_parse_u64(node->text, &version)) && version <= CONFIG_VERSION &&
+                  version + (uint64_t)u->source->versions_back >= CONFIG_VERSION;
+    if (number)
+        return OK;
+    return diag_fail_at(diag, ERR_UNSUPPORTED, u->source->file, node ? node->line : 1, 0,
+                        "expected a file with \"version: %d\" or an older one, got another",
+                        CONFIG_VERSION);
+}
+
+static result upgrade(struct upgrade *u, struct arena *tree, struct diag *diag)
+{
+    const struct config_section *sections[SECTIONS_MAX] = {0};
+    const struct yaml_node *root = NULL;
+    ASSERT(u->source->module_count <= SECTIONS_MAX);
+    for (size_t m = 0; m < u->source->module_count; m++)
+        sections[m] = &u->source->modules[m]->section;
+    TRY(yaml_parse(u->source->yaml, u->source->file, tree, &root, diag));
+    TRY(check_version(u, root, diag));
+    const struct place place = {sections, u->source->module_count, 0};
+    visit(u, &place, root);
+    copy(u, u->rest.len);
+    return text_result(u->into);
+}
+
+result config_upgrade(const struct config_source *source, struct text *into, config_edit_fn edited,
+                      void *arg, struct diag *diag)
+{
+    struct upgrade u = {.source = source,
+                        .rest = source->yaml,
+                        .line = 1,
+                        .column = 1,
+                        .into = into,
+                        .edited = edited,
+                        .arg = arg};
+    struct arena tree;
+    arena_init(&tree, 4096, TREE_BYTES_MAX);
+    result r = upgrade(&u, &tree, diag);
+    arena_release(&tree);
+    return r;
+}
