@@ -8,7 +8,8 @@
 /* The one mutable global of this folder: there is one heap a process, so there is
  * one hook in front of it. It is atomic because every thread allocates; relaxed
  * order is enough, since nothing but the counters themselves is read through them.
- * While it is off, an allocation pays one load of a line that nobody writes. */
+ * While it is off, an allocation, and giving it back, pay one load each of a line that
+ * nobody writes. */
 static struct {
     atomic_uint on; /* HOOK_ bits */
     atomic_bool persistent;
@@ -34,60 +35,64 @@ static NOINLINE bool hook_refuses(void)
            (attempt > fails_at && atomic_load_explicit(&hook.persistent, memory_order_relaxed));
 }
 
-static inline bool refused(size_t size)
+/* Asked once an allocation: the rest of it goes by the answer. */
+static inline unsigned hooks(void)
 {
-    unsigned on = atomic_load_explicit(&hook.on, memory_order_relaxed);
+    return atomic_load_explicit(&hook.on, memory_order_relaxed);
+}
+
+static inline bool refused(unsigned on, size_t size)
+{
     if (UNLIKELY(on & HOOK_FAILS) && hook_refuses())
         return true;
     return UNLIKELY(size > PTRDIFF_MAX);
 }
 
-/* `count` blocks more. */
-static inline void counted(int count)
+static inline void *taken(unsigned on, void *ptr)
 {
-    if (UNLIKELY(atomic_load_explicit(&hook.on, memory_order_relaxed) & HOOK_COUNTS))
-        atomic_fetch_add_explicit(&hook.blocks, count, memory_order_relaxed);
-}
-
-static inline void *taken(void *ptr)
-{
-    counted(ptr != NULL);
+    if (UNLIKELY(on & HOOK_COUNTS) && ptr)
+        atomic_fetch_add_explicit(&hook.blocks, 1, memory_order_relaxed);
     return ptr;
 }
 
 void *mem_alloc(size_t size)
 {
-    return refused(size) ? NULL : taken(malloc(size ? size : 1));
+    unsigned on = hooks();
+    return refused(on, size) ? NULL : taken(on, malloc(size ? size : 1));
 }
 
 void *mem_zalloc(size_t count, size_t size)
 {
+    unsigned on = hooks();
     size_t bytes;
     if (__builtin_mul_overflow(count, size, &bytes))
         bytes = SIZE_MAX;
-    return refused(bytes) ? NULL : taken(calloc(1, bytes ? bytes : 1));
+    return refused(on, bytes) ? NULL : taken(on, calloc(1, bytes ? bytes : 1));
 }
 
 void *mem_realloc(void *ptr, size_t size)
 {
-    if (refused(size))
+    unsigned on = hooks();
+    if (refused(on, size))
         return NULL;
     void *grown = realloc(ptr, size ? size : 1);
-    return ptr ? grown : taken(grown);
+    return ptr ? grown : taken(on, grown);
 }
 
 void *mem_aligned(size_t align, size_t size)
 {
+    unsigned on = hooks();
     ASSERT(align != 0 && (align & (align - 1)) == 0);
     void *ptr;
-    if (refused(size) || posix_memalign(&ptr, MAX(align, sizeof(void *)), size ? size : 1) != 0)
+    if (refused(on, size) || posix_memalign(&ptr, MAX(align, sizeof(void *)), size ? size : 1) != 0)
         return NULL;
-    return taken(ptr);
+    return taken(on, ptr);
 }
 
 void mem_free(void *ptr)
 {
-    counted(-(ptr != NULL));
+    if (UNLIKELY(hooks() & HOOK_COUNTS) && ptr)
+        atomic_fetch_sub_explicit(&hook.blocks, 1, memory_order_relaxed);
     free(ptr);
 }
 

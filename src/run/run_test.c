@@ -3,7 +3,7 @@
 
 #include "base/alloc.h"
 #include "base/test_cmocka.h"
-#include "io/sim/sim.h"
+#include "io/sim/test_world.h"
 #include "net/client.h"
 
 #include <signal.h>
@@ -188,7 +188,7 @@ static void script_begins(struct io_post *post)
 
 /* ---- one life ---- */
 
-struct life {
+struct story {
     const struct step *steps;
     size_t steps_len;
     const char *file; /* weir.yaml at the start; NULL: none */
@@ -207,7 +207,7 @@ static void collect_notice(void *arg, const char *path, struct span bytes)
     snprintf(notices->text + len, sizeof(notices->text) - len, "%.*s|", SPAN_FMT(bytes));
 }
 
-static int live(uint64_t seed, const struct life *life, struct notices *notices)
+static int live(uint64_t seed, const struct story *life, struct notices *notices)
 {
     struct world *world = sim_world_new(seed);
     struct process *server = sim_process_new(world, "server", life->loops);
@@ -242,14 +242,13 @@ static int live(uint64_t seed, const struct life *life, struct notices *notices)
     return code;
 }
 
-#define SEEDS 20
-
 /* The same promise, whatever the order of events. */
-static void expect(const struct life *life, int code, const char *notice)
+static void expect(const struct story *life, int code, const char *notice)
 {
-    for (uint64_t seed = 1; seed <= SEEDS; seed++) {
+    uint64_t seeds = world_seeds(20);
+    for (uint64_t seed = 1; seed <= seeds; seed++) {
         struct notices notices;
-        struct life one = *life;
+        struct story one = *life;
         one.loops = 1 + (int)(seed % 3);
         assert_int_equal(live(seed, &one, &notices), code);
         if (notice && !strstr(notices.text, notice))
@@ -272,7 +271,7 @@ static int setup(void **state)
 
 static void readiness_comes_with_the_load_and_liveness_before(void **state)
 {
-    struct life life =
+    struct story life =
         LIFE({.at = 50 * IO_MS, .get = "/readyz", .status = 503},
              {.at = 51 * IO_MS, .get = "/livez", .status = 200, .has = "ok"},
              {.at = 52 * IO_MS, .get = "/hello", .status = 200, .has = "hello"},
@@ -284,7 +283,7 @@ static void readiness_comes_with_the_load_and_liveness_before(void **state)
 
 static void a_role_that_cannot_start_ends_with_its_reason(void **state)
 {
-    struct life life = LIFE({.at = 400 * IO_MS, .signal = SIGTERM});
+    struct story life = LIFE({.at = 400 * IO_MS, .signal = SIGTERM});
     plan.start_fails = ERR_NOT_FOUND;
     struct notices notices;
     life.loops = 1;
@@ -293,23 +292,23 @@ static void a_role_that_cannot_start_ends_with_its_reason(void **state)
 
 static void a_load_that_fails_ends_the_process_with_its_code(void **state)
 {
-    struct life life = LIFE({.at = 50 * IO_MS, .get = "/readyz", .status = 503});
+    struct story life = LIFE({.at = 50 * IO_MS, .get = "/readyz", .status = 503});
     plan.load_fails = ERR_CORRUPT;
     expect(&life, EX_DATAERR, NULL);
 }
 
 static void a_drain_lets_open_work_end(void **state)
 {
-    struct life life = LIFE({.at = 200 * IO_MS, .get = "/slow", .status = 200, .has = "late"},
-                            {.at = 300 * IO_MS, .signal = SIGTERM},
-                            {.at = 400 * IO_MS, .get = "/hello", .status = 0});
+    struct story life = LIFE({.at = 200 * IO_MS, .get = "/slow", .status = 200, .has = "late"},
+                             {.at = 300 * IO_MS, .signal = SIGTERM},
+                             {.at = 400 * IO_MS, .get = "/hello", .status = 0});
     expect(&life, EX_OK, "STOPPING=1");
 }
 
 static void work_that_does_not_end_is_cut_at_the_drains_limit(void **state)
 {
-    struct life life = LIFE({.at = 200 * IO_MS, .get = "/slow", .status = 0},
-                            {.at = 300 * IO_MS, .signal = SIGTERM});
+    struct story life = LIFE({.at = 200 * IO_MS, .get = "/slow", .status = 0},
+                             {.at = 300 * IO_MS, .signal = SIGTERM});
     life.file = "version: 1\ndrain_timeout: 2s\n";
     life.cut = true;
     plan.answer_takes = TIME_NEVER;
@@ -318,7 +317,7 @@ static void work_that_does_not_end_is_cut_at_the_drains_limit(void **state)
 
 static void a_second_signal_ends_at_once(void **state)
 {
-    struct life life =
+    struct story life =
         LIFE({.at = 200 * IO_MS, .get = "/slow", .status = 0},
              {.at = 300 * IO_MS, .signal = SIGTERM}, {.at = 400 * IO_MS, .signal = SIGINT});
     life.cut = true;
@@ -328,10 +327,10 @@ static void a_second_signal_ends_at_once(void **state)
 
 static void a_lame_duck_answers_but_is_not_ready(void **state)
 {
-    struct life life = LIFE({.at = 200 * IO_MS, .signal = SIGTERM},
-                            {.at = 300 * IO_MS, .get = "/readyz", .status = 503},
-                            {.at = 301 * IO_MS, .get = "/hello", .status = 200},
-                            {.at = 2 * IO_SEC, .get = "/hello", .status = 0});
+    struct story life = LIFE({.at = 200 * IO_MS, .signal = SIGTERM},
+                             {.at = 300 * IO_MS, .get = "/readyz", .status = 503},
+                             {.at = 301 * IO_MS, .get = "/hello", .status = 200},
+                             {.at = 2 * IO_SEC, .get = "/hello", .status = 0});
     life.file = "version: 1\nlame_duck: 1s\n";
     expect(&life, EX_OK, "STOPPING=1");
 }
@@ -340,26 +339,26 @@ static void a_reload_that_fails_changes_nothing_and_the_next_is_taken(void **sta
 {
     static const char broken[] = "version: 1\nserver: {requests_max: many}\ndrain_timeout: 1s\n";
     static const char good[] = "version: 1\ndrain_timeout: 1s\n";
-    struct life life = LIFE({.at = 200 * IO_MS, .file = broken, .signal = SIGHUP},
-                            {.at = 300 * IO_MS, .get = "/hello", .status = 200},
-                            {.at = 400 * IO_MS, .file = good, .signal = SIGHUP},
-                            {.at = 500 * IO_MS, .get = "/slow", .status = 0},
-                            {.at = 600 * IO_MS, .signal = SIGTERM});
+    struct story life = LIFE({.at = 200 * IO_MS, .file = broken, .signal = SIGHUP},
+                             {.at = 300 * IO_MS, .get = "/hello", .status = 200},
+                             {.at = 400 * IO_MS, .file = good, .signal = SIGHUP},
+                             {.at = 500 * IO_MS, .get = "/slow", .status = 0},
+                             {.at = 600 * IO_MS, .signal = SIGTERM});
     /* Only the good file's limit cuts the answer, which takes 3 s. */
     life.file = "version: 1\ndrain_timeout: 20s\n";
     life.cut = true;
     plan.answer_takes = 3 * IO_SEC;
     expect(&life, RUN_EXIT_CUT, "RELOADING=1");
-    struct life stays = LIFE({.at = 200 * IO_MS, .file = broken, .signal = SIGHUP},
-                             {.at = 500 * IO_MS, .get = "/slow", .status = 200},
-                             {.at = 600 * IO_MS, .signal = SIGTERM});
+    struct story stays = LIFE({.at = 200 * IO_MS, .file = broken, .signal = SIGHUP},
+                              {.at = 500 * IO_MS, .get = "/slow", .status = 200},
+                              {.at = 600 * IO_MS, .signal = SIGTERM});
     stays.file = life.file;
     expect(&stays, EX_OK, "RELOADING=1");
 }
 
 static void a_configuration_that_is_wrong_is_told_before_anything_starts(void **state)
 {
-    struct life life = LIFE({.at = 400 * IO_MS, .signal = SIGTERM});
+    struct story life = LIFE({.at = 400 * IO_MS, .signal = SIGTERM});
     life.file = "version: 1\ndrain_timout: 1s\n";
     life.loops = 1;
     struct notices notices;
@@ -368,13 +367,13 @@ static void a_configuration_that_is_wrong_is_told_before_anything_starts(void **
 
 static void metrics_are_shown(void **state)
 {
-    struct life life = LIFE({.at = 200 * IO_MS, .get = "/hello", .status = 200},
-                            {.at = 300 * IO_MS,
-                             .get = "/metrics",
-                             .status = 200,
-                             .has = "weir_http_requests_total{server=\"http\",route=\"hello\","
-                                    "code=\"200\"} 1"},
-                            {.at = 400 * IO_MS, .signal = SIGTERM});
+    struct story life = LIFE({.at = 200 * IO_MS, .get = "/hello", .status = 200},
+                             {.at = 300 * IO_MS,
+                              .get = "/metrics",
+                              .status = 200,
+                              .has = "weir_http_requests_total{server=\"http\",route=\"hello\","
+                                     "code=\"200\"} 1"},
+                             {.at = 400 * IO_MS, .signal = SIGTERM});
     expect(&life, EX_OK, NULL);
 }
 

@@ -42,6 +42,11 @@ struct state {
     struct life *life;
     struct process *server, *client; /* server: NULL between two runs */
     struct run *run;                 /* once it has started */
+    /* Another over the same files, which is told the same, for a part of the time. */
+    struct process *starter, *second;
+    struct io_post starter_post;
+    struct run *second_run;
+    int second_in_force;
     struct run_role role;
     struct io_timer director;
     struct user users[USERS_MAX];
@@ -188,6 +193,21 @@ static void user_due(struct io_timer *timer)
 
 /* ---- what happens to it ---- */
 
+static void tell(struct state *s, int signal_number)
+{
+    sim_signal(s->server, signal_number);
+    if (s->second)
+        sim_signal(s->second, signal_number);
+}
+
+static void crash(struct state *s, enum sim_crash how)
+{
+    s->run = s->second_run = NULL;
+    sim_crash(s->server, how);
+    if (s->second)
+        sim_crash(s->second, how);
+}
+
 static void tell_to_end(struct state *s)
 {
     struct life *life = s->life;
@@ -202,16 +222,15 @@ static void tell_to_end(struct state *s)
     case END_INT:
         /* A reload under way may yet bring a longer one. */
         s->ends_by = s->end_at + MAX(config->drain_timeout, 5 * IO_SEC) + SLACK;
-        sim_signal(s->server, s->end == END_TERM ? SIGTERM : SIGINT);
+        tell(s, s->end == END_TERM ? SIGTERM : SIGINT);
         break;
     case END_TWICE:
         s->ends_by = s->end_at + 2 * IO_SEC + SLACK;
-        sim_signal(s->server, SIGTERM);
+        tell(s, SIGTERM);
         break;
     case END_KILLED:
     case END_POWER:
-        s->run = NULL;
-        sim_crash(s->server, s->end == END_KILLED ? SIM_KILLED : SIM_POWER_LOST);
+        crash(s, s->end == END_KILLED ? SIM_KILLED : SIM_POWER_LOST);
         break;
     default:
         break;
@@ -232,14 +251,14 @@ static void happen(struct state *s)
         if (s->again || (!s->whole && life_chance(life, 70)))
             write_file(s, true);
         s->again = life_chance(life, 40);
-        sim_signal(s->server, SIGHUP);
+        tell(s, SIGHUP);
         s->hup_at = now;
         s->hup_version = s->whole ? s->version : s->hup_version;
         break;
     case 2: /* the log is rotated; it may not be there yet */
         sim_file_put(s->server, "/log/weir.log", SPAN_NONE);
         sim_file_rename(s->server, "/log/weir.log", "/log/weir.log.1");
-        sim_signal(s->server, SIGUSR1);
+        tell(s, SIGUSR1);
         break;
     case 3:
         sim_pause(s->server, now + a_while);
@@ -268,7 +287,7 @@ static void direct(struct io_timer *timer)
     bool lives = s->server && s->run && s->run->phase != RUN_ENDING;
     if (lives && s->end_at) {
         if (s->end == END_TWICE && sim_now(s->life->world) > s->end_at + IO_SEC)
-            sim_signal(s->server, SIGINT);
+            tell(s, SIGINT);
     } else if (lives && (life_draw(s->life, 25) == 0 || sim_now(s->life->world) > s->lasts_until)) {
         tell_to_end(s);
     } else if (lives) {
@@ -281,10 +300,12 @@ static void direct(struct io_timer *timer)
 /* ---- invariants ---- */
 
 /* Reload: what holds is one version as a whole, and no version comes back. */
-static void check_config(struct state *s)
+static void check_config(struct state *s, const struct run *run, int *in_force)
 {
-    const struct run_config *process = run_config(s->run, &run_module);
-    const struct server_config *server = run_config(s->run, &server_module);
+    if (!run || !run->config || run->phase == RUN_ENDING)
+        return;
+    const struct run_config *process = run_config(run, &run_module);
+    const struct server_config *server = run_config(run, &server_module);
     int version = (int)(server->requests_max - 2);
     life_check(s->life,
                server->connections_max == 1000 + version &&
@@ -292,17 +313,19 @@ static void check_config(struct state *s)
                    process->memory_max == (64u << 20) + (uint64_t)version,
                "a version %d of parts: %lld connections, %lld s", version,
                (long long)server->connections_max, (long long)(process->drain_timeout / IO_SEC));
-    life_check(s->life, version >= s->in_force && version <= s->version,
-               "version %d after %d, of %d", version, s->in_force, s->version);
-    s->in_force = version;
+    life_check(s->life, version >= *in_force && version <= s->version, "version %d after %d, of %d",
+               version, *in_force, s->version);
+    *in_force = version;
 }
 
 static void check(struct life *life)
 {
     struct state *s = life->state;
     io_time now = sim_now(life->world);
-    if (s->server && s->run && s->run->config && s->run->phase != RUN_ENDING)
-        check_config(s);
+    if (s->server)
+        check_config(s, s->run, &s->in_force);
+    if (s->second)
+        check_config(s, s->second_run, &s->second_in_force);
     if (s->server && s->ends_by)
         life_check(life, now <= s->ends_by + s->lost, "it was told to end %.3f s ago",
                    (double)(now - s->end_at) / 1e9);
@@ -320,8 +343,33 @@ static result role_start(struct run *run, void **ret_role, struct route_table *r
                          struct diag *diag)
 {
     TRY(serve_role.start(run, ret_role, ret_routes, diag));
-    playing->run = run;
+    if (run_process(run) == playing->second)
+        playing->second_run = run;
+    else
+        playing->run = run;
     return OK;
+}
+
+/* The second steps the world by itself, inside of an event: of a loop that has no other. */
+static void second_runs(struct io_post *post)
+{
+    struct state *s = CONTAINER_OF(post, struct state, starter_post);
+    if (s->end_at)
+        return;
+    s->second = sim_process_new(s->life->world, "serve", 1);
+    struct config_setting port = {.key = &run_module.section.keys[1], .text = "8081"};
+    struct run_options options = {.process = s->second,
+                                  .role = &s->role,
+                                  .config_path = "/weir.yaml",
+                                  .settings = &port,
+                                  .settings_len = 1};
+    s->second_in_force = 0;
+    bool whole = s->whole;
+    int code = run_role(&options);
+    s->second_run = NULL;
+    if (s->calm)
+        life_check(s->life, code == (whole ? EX_OK : EX_CONFIG), "the second ended with %d", code);
+    process_free(steal(&s->second));
 }
 
 /* The log's lines are whole, unless a full disk or a loss of power has torn one. */
@@ -373,6 +421,9 @@ static void one_run(struct state *s)
     bool whole = s->whole;
     struct run_options options = {
         .process = s->server, .role = &s->role, .config_path = "/weir.yaml"};
+    s->starter_post.run = second_runs;
+    if (whole && !s->broken && life_chance(life, 40))
+        loop_post(process_loop(s->starter, 0), &s->starter_post);
     int code = run_role(&options);
     s->run = NULL;
     s->ends_by = 0;
@@ -397,6 +448,7 @@ static void play(struct life *life)
     s->role = serve_role;
     s->role.start = role_start;
     s->client = sim_process_new(life->world, "client", 1);
+    s->starter = sim_process_new(life->world, "starter", 1);
     struct process *machine = sim_process_new(life->world, "serve", 1);
     s->inherits = life_chance(life, 50);
     if (s->inherits)
@@ -422,6 +474,7 @@ static void play(struct life *life)
     }
     sim_run_until(life->world, sim_now(life->world) + IO_SEC);
     process_free(s->client);
+    process_free(s->starter);
 }
 
 static void a_role_lives_through_reloads_faults_crashes_and_restarts(void **state)

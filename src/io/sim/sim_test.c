@@ -1,22 +1,18 @@
 /* What only the simulator promises: one seed gives one history, and faults come. */
-#include "base/test_cmocka.h"
-#include "io/sim/sim.h"
+#include "io/sim/test_world.h"
 
 #include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 /* ---- a small service and its callers --------------------------------------------------- */
 
-#define SEEDS_MAX 10000
+#define SEEDS_MAX 2000
 
 static uint64_t seeds(void)
 {
-    const char *wanted = getenv("WEIR_SIM_SEEDS");
-    uint64_t count = wanted ? strtoull(wanted, NULL, 10) : 0;
-    return count > 0 ? MIN(count, (uint64_t)SEEDS_MAX) : 20;
+    return MIN(world_seeds(20), (uint64_t)SEEDS_MAX);
 }
 
 #define CALLERS 12

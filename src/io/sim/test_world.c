@@ -193,6 +193,11 @@ static uint64_t number_of(const char *variable, uint64_t fallback)
     return text ? strtoull(text, NULL, 10) : fallback;
 }
 
+uint64_t world_seeds(uint64_t fallback)
+{
+    return MAX(number_of("WEIR_SIM_SEEDS", fallback), (uint64_t)1);
+}
+
 static double seconds(void)
 {
     struct timespec t;
@@ -204,7 +209,7 @@ void world_play_named(const char *name, const struct world_test *test)
 {
     now.test = name;
     uint64_t first = number_of("WEIR_SIM_SEED", 1);
-    uint64_t count = number_of("WEIR_SIM_SEEDS", getenv("WEIR_SIM_SEED") ? 1 : test->seeds);
+    uint64_t count = world_seeds(getenv("WEIR_SIM_SEED") ? 1 : test->seeds);
     io_time lasted, in_all = 0;
     double began = seconds();
     for (uint64_t seed = first; seed < first + count; seed++) {

@@ -80,8 +80,9 @@ void life_leaks(struct life *life);
 void life_failed(struct life *life, const char *what, const char *file, int line,
                  const char *format, ...) PRINTF_LIKE(5, 6);
 
-/* For tests that play worlds by other means: what is printed should they fail, and where
- * that ends. */
+/* For tests that make their worlds by other means: how many seeds are wanted. */
+uint64_t world_seeds(uint64_t fallback);
+
 int world_test_teardown(void **state);
 #define world_unit_test(f) {#f, f, NULL, world_test_teardown, NULL}
 #define world_run_tests(argc, argv, tests) \
