@@ -357,6 +357,92 @@ static void a_handshake_may_be_closed_at_any_time(void **state)
     }
 }
 
+/* ---- memory -------------------------------------------------------------------------------------
+ */
+
+/* A client and a server of which any allocation may fail, and with it either handshake. */
+struct poor {
+    struct fx fx;
+    uint64_t countdown;
+    int ends; /* of the two */
+};
+
+static void poor_end(struct poor *p)
+{
+    if (++p->ends == 2)
+        fx_stop(&p->fx);
+}
+
+static void poor_read(void *arg, struct stream *stream, result r, struct span bytes)
+{
+    stream_close(stream, STREAM_CLOSE, NULL, NULL);
+    poor_end(arg);
+}
+
+static void poor_met(void *arg, struct stream *stream, result r)
+{
+    struct span part = SPAN("hello");
+    if (failed(r)) {
+        stream_close(stream, STREAM_CLOSE, NULL, NULL);
+        poor_end(arg);
+        return;
+    }
+    stream_read(stream, fx_scratch(), poor_read, arg);
+    stream_try_write(stream, &part, 1);
+}
+
+static void poor_accepted(void *arg, struct listener *listener, struct io_detached detached)
+{
+    struct poor *p = arg;
+    struct stream *stream;
+    io_time deadline = loop_now(p->fx.loop) + 50 * IO_MS;
+    assert_int_equal(stream_adopt(p->fx.loop, detached, &stream).code, ERR_NONE);
+    mem_fail_after(p->countdown, false);
+    if (failed(tls_accept(p->fx.server_tls, stream, deadline, poor_met, p, &stream)))
+        poor_end(p);
+}
+
+static void poor_connected(void *arg, struct stream *stream, result r)
+{
+    struct poor *p = arg;
+    io_time deadline = loop_now(p->fx.loop) + 50 * IO_MS;
+    if (failed(r)) /* the server had no memory for it */
+        stream_close(stream, STREAM_CLOSE, NULL, NULL);
+    if (failed(r) || failed(tls_connect(p->fx.client_tls, stream, "server.test", deadline, poor_met,
+                                        p, &stream)))
+        poor_end(p);
+}
+
+/* How many allocations there were. */
+static uint64_t meet_poorly(uint64_t countdown)
+{
+    struct poor p = {.countdown = countdown};
+    struct stream *stream;
+    fx_init(&p.fx, 1);
+    p.fx.server_tls = fx_server_tls(&p.fx, &server_pem, NULL, TLS_CLIENT_OFF);
+    p.fx.client_tls = fx_client_tls(&p.fx, NULL, &authority);
+    fx_listen(&p.fx, IO_INET, poor_accepted);
+    assert_int_equal(stream_connect(p.fx.loop, &p.fx.address, poor_connected, &p, &stream).code,
+                     ERR_NONE);
+    fx_after(&p.fx, 200 * IO_MS, fx_stop); /* a lost flight is waited for by nobody */
+    fx_run(&p.fx);
+    uint64_t attempts = mem_fail_after(0, false);
+    fx_release(&p.fx);
+    return attempts;
+}
+
+static void a_handshake_survives_any_allocation_that_fails(void **state)
+{
+    if (driver == &sim_driver)
+        return; /* its own memory is never short */
+    make_pems();
+    uint64_t count = meet_poorly(UINT64_MAX);
+    assert_true(count > 100); /* the engine's come through the same door */
+    for (uint64_t n = 1; n <= count; n += 1 + count / 50)
+        meet_poorly(n);
+    assert_true(meet_poorly(UINT64_MAX) > 100);
+}
+
 /* ---- ends of what was open
  * ------------------------------------------------------------------------- */
 
@@ -524,6 +610,7 @@ const struct CMUnitTest tls_tests[] = {
     cmocka_unit_test(what_is_no_handshake_is_refused_and_named),
     cmocka_unit_test(a_slow_keys_handshake_runs_on_a_worker_and_succeeds),
     cmocka_unit_test(a_handshake_may_be_closed_at_any_time),
+    cmocka_unit_test(a_handshake_survives_any_allocation_that_fails),
     cmocka_unit_test(what_try_write_took_arrives_though_the_stream_is_closed),
     cmocka_unit_test(an_end_without_close_notify_is_no_end_of_file),
     cmocka_unit_test(a_stream_tells_what_was_agreed_and_cannot_be_detached),
