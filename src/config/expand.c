@@ -178,6 +178,6 @@ result config_secret_read(struct process *process, struct arena *arena, const ch
     else
         r = secret_copy(arena, text_span(&all), path, ret_text, diag);
     text_release(&all);
-    *ret_open = info.open;
+    *ret_open = info.mode & 04;
     return r;
 }

@@ -298,7 +298,7 @@ struct file_info {
     enum file_kind kind;
     uint64_t size;
     io_time modified_at; /* wall clock */
-    bool open;           /* others than its owner and group may read it */
+    unsigned mode;       /* permission bits */
 };
 result file_stat(struct process *process, const char *path, struct file_info *ret_info,
                  struct diag *diag);

@@ -86,8 +86,7 @@ void run_log_warnings(struct run *run)
 static void reload_run(struct io_work *work)
 {
     struct reload *reload = CONTAINER_OF(work, struct reload, work);
-    reload->r = run_config_load(reload->run->options, &reload->run->modules, &reload->config,
-                                &reload->errors);
+    reload->r = run_config_read(reload->run, &reload->config, &reload->errors);
 }
 
 static void count_change(void *arg, const struct config_change *change)

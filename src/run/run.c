@@ -95,7 +95,7 @@ static void say(const struct diag *diag)
 
 static int boot_config(struct run *run, struct run_findings *findings)
 {
-    if (failed(run_config_load(run->options, &run->modules, &run->config, &findings->errors)))
+    if (failed(run_config_read(run, &run->config, &findings->errors)))
         return EX_CONFIG;
     run->started = config_ref(run->config);
     findings->warnings.count = config_warning_count(run->config);

@@ -171,3 +171,8 @@ result run_config_load(const struct run_options *options, const struct run_modul
     text_release(&yaml);
     return r;
 }
+
+result run_config_read(struct run *run, struct config **ret_config, struct config_errors *errors)
+{
+    return run_config_load(run->options, &run->modules, ret_config, errors);
+}

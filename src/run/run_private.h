@@ -90,6 +90,9 @@ void run_publish_ready(struct run *run, bool ready);
 /* Signals and phases (lifecycle.c). */
 result run_signals(struct run *run, struct diag *diag);
 void run_begin(struct io_post *boot);
+/* Reads the configuration's file and flags (boot, or inside a work job). On failure
+ * `errors` holds what was wrong. */
+result run_config_read(struct run *run, struct config **ret_config, struct config_errors *errors);
 void run_reload(struct run *run);
 /* Boot: defines the metrics of reloads and shows the first snapshot. */
 result run_reload_boot(struct run *run, struct diag *diag);

@@ -107,15 +107,21 @@ def test_every_flag_of_the_help_is_documented_with_its_default():
 
 
 def test_the_defaults_of_the_table_are_valid_values(weir):
-    lines = []
+    tree = {}
     for key, (_, default, _) in documented().items():
         if default and not key.startswith("--") and key not in ("listen", "log.path"):
-            section, _, name = key.rpartition(".")
-            lines.append((section, f"{name}: {default}"))
-    text = ""
-    for section in sorted({section for section, _ in lines}):
-        members = ", ".join(member for own, member in lines if own == section)
-        text += f"{section}: {{{members}}}\n" if section else "\n".join(members.split(", ")) + "\n"
+            *sections, name = key.split(".")
+            at = tree
+            for section in sections:
+                at = at.setdefault(section, {})
+            at[name] = default
+
+    def flow(value):
+        if isinstance(value, str):
+            return value
+        return "{" + ", ".join(f"{key}: {flow(v)}" for key, v in value.items()) + "}"
+
+    text = "".join(f"{key}: {flow(value)}\n" for key, value in tree.items())
     weir.serve(running.MODELS / "half_plus_two.onnx", config=text)
 
 

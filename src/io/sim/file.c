@@ -78,10 +78,9 @@ result sim_file_stat(struct process *base, const char *path, struct file_info *r
     struct sim_host *host = sim_process(base)->host;
     struct sim_file_data *file = find(host, path);
     if (file)
-        *ret_info = (struct file_info){
-            .kind = FILE_REGULAR, .size = file->bytes.len, .modified_at = file->modified_at};
+        *ret_info = (struct file_info){FILE_REGULAR, file->bytes.len, file->modified_at, 0600};
     else if (is_folder(host, span_cstr(path)))
-        *ret_info = (struct file_info){.kind = FILE_DIRECTORY, .modified_at = process_wall(base)};
+        *ret_info = (struct file_info){FILE_DIRECTORY, 0, process_wall(base), 0700};
     else
         return not_found(diag, path);
     return OK;

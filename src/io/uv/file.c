@@ -37,7 +37,7 @@ static struct file_info info_of(const struct stat *st)
                                        : FILE_OTHER,
         .size = (uint64_t)st->st_size,
         .modified_at = (io_time)st->st_mtim.tv_sec * IO_SEC + st->st_mtim.tv_nsec,
-        .open = st->st_mode & S_IROTH,
+        .mode = st->st_mode & 07777,
     };
 }
 
