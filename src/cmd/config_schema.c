@@ -204,8 +204,7 @@ static void write_key(const struct config_key *key, bool element, struct text *i
 {
     static const char *const reloads[] = {
         [CONFIG_RESTART] = "restart", [CONFIG_DRAIN] = "drain", [CONFIG_LIVE] = "live"};
-    CLEANUP(text_release) struct text variable;
-    text_init(&variable, 256);
+    char variable[CONFIG_VARIABLE_BYTES] = "";
     text_byte(into, '{');
     report_string(into, "description", key->help);
     write_type(key, into);
@@ -218,9 +217,9 @@ static void write_key(const struct config_key *key, bool element, struct text *i
     if (key->flag)
         report_string(into, "x-weir-flag", key->flag);
     if (!element)
-        config_variable_name(key, &variable);
-    if (variable.len > 0)
-        report_string(into, "x-weir-environment", text_cstr(&variable));
+        config_variable_name(key, variable);
+    if (variable[0])
+        report_string(into, "x-weir-environment", variable);
     text_byte(into, '}');
 }
 

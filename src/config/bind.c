@@ -230,8 +230,11 @@ static result parse_scalar(struct binder *b, const struct config_key *key, void 
     struct span text;
     const char *variables = NULL;
     TRY(config_expand(b->source->process, &b->config->arena, node->text, &text, &variables, diag));
-    if (variables && origin->variables)
+    if (variables && origin->variables) {
         variables = arena_printf(&b->config->arena, "%s, %s", origin->variables, variables);
+        if (variables == NULL)
+            return diag_fail(diag, ERR_NO_MEMORY, "out of memory for the configuration");
+    }
     if (variables)
         origin->variables = variables;
     else if (key->secret && b->source->strict)

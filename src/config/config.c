@@ -2,7 +2,6 @@
 #include "config/config.h"
 
 #include "base/alloc.h"
-#include "base/text.h"
 #include "base/utf8.h"
 #include "config/snapshot.h"
 #include "config/value.h"
@@ -177,25 +176,21 @@ static void apply_variable(struct config *config, const struct config_source *so
                            struct config_errors *errors)
 {
     const struct config_key *key = &block->section->keys[index];
-    char bytes[128];
-    struct text name;
-    text_init(&name, sizeof(bytes));
-    config_variable_name(key, &name);
-    snprintf(bytes, sizeof(bytes), "%s", text_cstr(&name));
-    text_release(&name);
-    const char *value = bytes[0] ? process_env(source->process, bytes) : NULL;
+    char name[CONFIG_VARIABLE_BYTES];
+    config_variable_name(key, name);
+    const char *value = name[0] ? process_env(source->process, name) : NULL;
     if (value == NULL || value[0] == '\0')
         return;
     struct diag diag = {0};
     block->origins[index] = (struct config_origin){
-        .kind = CONFIG_FROM_ENVIRONMENT, .variables = arena_copy(&config->arena, span_cstr(bytes))};
+        .kind = CONFIG_FROM_ENVIRONMENT, .variables = arena_copy(&config->arena, span_cstr(name))};
     result r = utf8_valid(span_cstr(value))
                    ? config_value_parse(key, span_cstr(value), false, &config->arena,
                                         block_field(block, index), &diag)
                    : diag_fail(&diag, ERR_TYPE, "expected UTF-8 text, got other bytes");
     if (!failed(r))
         return;
-    snprintf(diag.key, sizeof(diag.key), "%s", bytes);
+    snprintf(diag.key, sizeof(diag.key), "%s", name);
     struct diag *error = config_errors_next(errors);
     if (error)
         *error = diag;

@@ -106,6 +106,9 @@ static result expand(struct expansion *e, struct span text)
 static result keep(struct expansion *e, struct arena *arena, struct span *ret_text,
                    const char **ret_variables)
 {
+    /* More names than fit are cut; they are only told. */
+    if (is(text_result(&e->names), ERR_NO_MEMORY))
+        return diag_fail(e->diag, ERR_NO_MEMORY, "out of memory for the configuration");
     const char *copy = arena_copy(arena, text_span(&e->text));
     const char *names = e->names.len > 0 ? arena_copy(arena, text_span(&e->names)) : NULL;
     if (!copy || (e->names.len > 0 && !names))
@@ -170,7 +173,9 @@ result config_secret_read(struct process *process, struct arena *arena, const ch
     struct text all;
     text_init(&all, SECRET_BYTES_MAX);
     result r = file_read(process, path, &all, diag);
-    if (!failed(r))
+    if (failed(r)) /* the text's own failure says nothing */
+        r = diag_fail(diag, (enum err)r.code, "cannot read %s", path);
+    else
         r = secret_copy(arena, text_span(&all), path, ret_text, diag);
     text_release(&all);
     *ret_open = (info.mode & 0004) != 0;

@@ -1,5 +1,7 @@
 /* Variables and secrets, in a simulated world. */
 #include "config/config.h"
+
+#include "base/alloc.h"
 #include "config/inspect.h"
 #include "config/test_sample.h"
 #include "io/sim/sim.h"
@@ -250,6 +252,37 @@ static void a_secret_that_everybody_may_read_is_a_warning(void **state)
     process_free(process);
 }
 
+/* Every allocation fails once: each load is whole or an error, and leaks nothing. */
+static void running_out_of_memory_is_an_error_at_any_place(void **state)
+{
+    static const char yaml[] = "version: 1\n"
+                               "title: ${HOST} $$ ${NONE:-x}\n"
+                               "token: {file: \"${DIR:-/run}/token\"}\n"
+                               "labels: [\"${HOST}\", \"${PORT}\"]\n";
+    sim_file_put(fx.process, "/run/token", SPAN("sesame\n"));
+    sim_env_put(fx.process, "WEIR_SERVER_THREADS", "3");
+    bool loaded = false;
+    uint64_t n = 1;
+    for (; !loaded; n++) {
+        struct config *config = NULL;
+        mem_fail_after(n, false);
+        result r = load(yaml, false, &config);
+        mem_fail_after(0, false);
+        loaded = !failed(r);
+        assert_true(loaded || is(r, ERR_NO_MEMORY));
+        assert_true(loaded == (config != NULL));
+        if (loaded) {
+            const struct sample_server *server = server_of(config);
+            assert_string_equal(server->title, "10.0.0.1 $ x");
+            assert_string_equal(server->token, "sesame");
+            assert_string_equal(server->labels.items[1], "9000");
+            assert_int_equal(server->threads, 3);
+        }
+        config_unref(config);
+    }
+    assert_in_range(n, 5, 1000);
+}
+
 /* ---- where values came from ---- */
 
 static void collect(void *arg, const struct config_entry *entry)
@@ -302,6 +335,8 @@ int main(void)
                                         teardown),
         cmocka_unit_test_setup_teardown(the_environment_beats_the_file_and_a_flag_the_environment,
                                         setup, teardown),
+        cmocka_unit_test_setup_teardown(running_out_of_memory_is_an_error_at_any_place, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(each_value_knows_where_it_came_from, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -8,21 +8,22 @@
 #include "config/snapshot.h"
 #include "config/value.h"
 
+#include <stdio.h>
+
 #define PATH_BYTES_MAX 4096
 #define VALUE_BYTES_MAX ((size_t)1 << 20)
 #define ORIGIN_BYTES_MAX 8192
 #define VARIABLE_PREFIX "WEIR_"
 
-void config_variable_name(const struct config_key *key, struct text *into)
+void config_variable_name(const struct config_key *key, char ret_name[CONFIG_VARIABLE_BYTES])
 {
     bool list = key->type == CONFIG_LIST || key->type == CONFIG_MAP || key->type == CONFIG_TEXTS;
-    if (list || !key->path || config_key_is_alias(key))
-        return;
-    text_str(into, VARIABLE_PREFIX);
-    for (const char *c = key->path; *c; c++)
-        text_byte(into, *c == '.'                ? '_'
-                        : *c >= 'a' && *c <= 'z' ? (uint8_t)(*c - 'a' + 'A')
-                                                 : (uint8_t)*c);
+    bool none = list || !key->path || config_key_is_alias(key);
+    int len = snprintf(ret_name, CONFIG_VARIABLE_BYTES, "%s%s", none ? "" : VARIABLE_PREFIX,
+                       none ? "" : key->path);
+    ASSERT(len < CONFIG_VARIABLE_BYTES); /* check_key bounds the path */
+    for (char *c = ret_name; *c; c++)
+        *c = *c == '.' ? '_' : *c >= 'a' && *c <= 'z' ? (char)(*c - 'a' + 'A') : *c;
 }
 
 void config_origin_format(const struct config_entry *entry, struct text *into)

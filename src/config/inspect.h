@@ -46,6 +46,7 @@ result config_dump(const struct config *config, struct text *into);
 /* "default", "weir.yaml:3", "environment HOST at weir.yaml:3", "file /run/secrets/x at
  * weir.yaml:3", "environment WEIR_LISTEN", "flag --listen", "argument". */
 void config_origin_format(const struct config_entry *entry, struct text *into);
-/* The variable that overrides a key: WEIR_SERVER_PORT; empty where none can (flags without
- * a path, lists). */
-void config_variable_name(const struct config_key *key, struct text *into);
+/* The variable that overrides a key: WEIR_SERVER_PORT; "" where none can (flags without a
+ * path, lists). */
+#define CONFIG_VARIABLE_BYTES 128
+void config_variable_name(const struct config_key *key, char ret_name[CONFIG_VARIABLE_BYTES]);

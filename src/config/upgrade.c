@@ -79,15 +79,18 @@ static bool replace(struct upgrade *u, int line, int column, struct span old, st
 static const struct config_key *find(const struct place *place, struct span path, bool *ret_below)
 {
     *ret_below = false;
-    for (size_t s = 0; s < place->count; s++)
-        for (size_t i = 0; i < place->sections[s]->key_count; i++) {
-            const struct config_key *key = &place->sections[s]->keys[i];
+    for (size_t s = 0; s < place->count; s++) {
+        const struct config_section *section = place->sections[s];
+        ASSERT(section);
+        for (size_t i = 0; i < section->key_count; i++) {
+            const struct config_key *key = &section->keys[i];
             struct span whole = span_cstr(key->path);
             if (key->path && span_eq(whole, path))
                 return key;
             *ret_below = *ret_below || (span_starts(whole, path) && whole.len > path.len &&
                                         whole.ptr[path.len] == '.');
         }
+    }
     return NULL;
 }
 

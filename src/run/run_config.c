@@ -152,6 +152,7 @@ result run_config_load(const struct run_options *options, const struct run_modul
     if (options->config_path)
         r = file_read(options->process, options->config_path, &yaml, &errors->items[0]);
     if (failed(r)) {
+        r = diag_fail(&errors->items[0], (enum err)r.code, "cannot read %s", options->config_path);
         errors->count = 1;
     } else {
         struct config_source source = {
