@@ -4,7 +4,7 @@
 #pragma once
 
 #include "base/test_cmocka.h"
-#include "io/io.h"
+#include "io/lookup.h"
 
 struct driver {
     const char *name;
@@ -18,6 +18,12 @@ struct driver {
     const char *folder;
     /* How late a timer may be. */
     io_time late_max;
+    /* What lookups are answered; the codes are those of sim_name_fail. */
+    void (*put_name)(struct process *process, const char *name, const struct io_address *addresses,
+                     size_t count, io_time ttl);
+    void (*put_services)(struct process *process, const char *name,
+                         const struct lookup_service *services, size_t count, io_time ttl);
+    void (*fail_name)(struct process *process, const char *name, enum err code);
 };
 extern const struct driver *driver;
 extern const struct driver uv_driver, sim_driver;
@@ -76,5 +82,7 @@ void fx_after(struct fx *fx, io_time delay, void (*fn)(struct fx *fx));
 
 #define assert_log(fx, text) assert_string_equal((fx)->log, text)
 
-extern const struct CMUnitTest stream_tests[], listener_tests[], loop_tests[], file_tests[];
-extern const size_t stream_tests_count, listener_tests_count, loop_tests_count, file_tests_count;
+extern const struct CMUnitTest stream_tests[], listener_tests[], loop_tests[], file_tests[],
+    name_tests[];
+extern const size_t stream_tests_count, listener_tests_count, loop_tests_count, file_tests_count,
+    name_tests_count;

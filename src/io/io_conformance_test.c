@@ -2,6 +2,7 @@
 #include "io/conformance_test.h"
 
 #include "io/sim/sim.h"
+#include "io/test_dns_server.h"
 #include "io/test_folder.h"
 #include "io/uv/uv.h"
 
@@ -17,6 +18,15 @@ const struct driver *driver;
 static char folder[] = "/tmp/weir-io-XXXXXX";
 static char file_path[256];
 
+/* A short patience, the same for both. */
+static void use_dns(struct process *process)
+{
+    struct dns_options dns = {.timeout = 100 * IO_MS, .tries = 2, .servers_len = 1};
+    if (driver == &uv_driver)
+        dns.servers[0] = dns_server_address();
+    process_dns(process, &dns);
+}
+
 static struct process *uv_make(int loops)
 {
     struct io_uv_options options = {.loops = loops, .compute_threads = 3, .connections_max = 1000};
@@ -24,6 +34,7 @@ static struct process *uv_make(int loops)
     struct diag diag = {0};
     result r = uv_process_new(&options, &process, &diag);
     assert_int_equal(r.code, ERR_NONE);
+    use_dns(process);
     return process;
 }
 
@@ -50,8 +61,30 @@ static const char *uv_put_file(struct process *process, const char *name, struct
     return file_path;
 }
 
-const struct driver uv_driver = {"uv",        uv_make, uv_clean,   uv_raise,
-                                 uv_put_file, folder,  300 * IO_MS};
+static void uv_put_name(struct process *process, const char *name,
+                        const struct io_address *addresses, size_t count, io_time ttl)
+{
+    dns_server_put(name, addresses, count, ttl, DNS_PLAIN);
+}
+
+static void uv_put_services(struct process *process, const char *name,
+                            const struct lookup_service *services, size_t count, io_time ttl)
+{
+    dns_server_put_services(name, services, count, ttl, DNS_PLAIN);
+}
+
+static void uv_fail_name(struct process *process, const char *name, enum err code)
+{
+    enum dns_trick trick = code == ERR_NOT_FOUND     ? DNS_NXDOMAIN
+                           : code == ERR_UNAVAILABLE ? DNS_SERVFAIL
+                                                     : DNS_SILENT;
+    dns_server_put(name, NULL, 0, 0, trick);
+}
+
+const struct driver uv_driver = {
+    "uv",   uv_make,     uv_clean,    uv_raise,        uv_put_file,
+    folder, 300 * IO_MS, uv_put_name, uv_put_services, uv_fail_name,
+};
 
 static struct world *world;
 static uint64_t sim_seed;
@@ -59,7 +92,9 @@ static uint64_t sim_seed;
 static struct process *sim_make(int loops)
 {
     world = sim_world_new(sim_seed);
-    return sim_process_new(world, "one", loops);
+    struct process *process = sim_process_new(world, "one", loops);
+    use_dns(process);
+    return process;
 }
 
 static void sim_clean(void)
@@ -75,8 +110,27 @@ static const char *sim_put_file(struct process *process, const char *name, struc
     return file_path;
 }
 
-const struct driver sim_driver = {"sim",        sim_make, sim_clean, sim_signal,
-                                  sim_put_file, "/files", 2 * IO_MS};
+static void put_name(struct process *process, const char *name, const struct io_address *addresses,
+                     size_t count, io_time ttl)
+{
+    sim_name_put(world, name, addresses, count, ttl);
+}
+
+static void put_services(struct process *process, const char *name,
+                         const struct lookup_service *services, size_t count, io_time ttl)
+{
+    sim_service_put(world, name, services, count, ttl);
+}
+
+static void fail_name(struct process *process, const char *name, enum err code)
+{
+    sim_name_fail(world, name, code);
+}
+
+const struct driver sim_driver = {
+    "sim",    sim_make,  sim_clean, sim_signal,   sim_put_file,
+    "/files", 2 * IO_MS, put_name,  put_services, fail_name,
+};
 
 /* ---- fixture --------------------------------------------------------------------- */
 
@@ -254,9 +308,10 @@ int main(int argc, char **argv)
     struct CMUnitTest tests[128];
     CMUnitTestFunction functions[128];
     size_t count = 0;
-    const struct CMUnitTest *groups[] = {stream_tests, listener_tests, loop_tests, file_tests};
+    const struct CMUnitTest *groups[] = {stream_tests, listener_tests, loop_tests, file_tests,
+                                         name_tests};
     const size_t counts[] = {stream_tests_count, listener_tests_count, loop_tests_count,
-                             file_tests_count};
+                             file_tests_count, name_tests_count};
     for (size_t g = 0; g < ARRAY_LEN(groups); g++) {
         for (size_t i = 0; i < counts[g]; i++) {
             ASSERT(count < ARRAY_LEN(tests));

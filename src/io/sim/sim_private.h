@@ -40,7 +40,7 @@ struct world {
     io_time now;
     uint64_t random, serial, trace;
     struct sim_faults faults;
-    struct list hosts, processes, listeners, datagrams;
+    struct list hosts, processes, listeners, datagrams, names;
     int processes_made;
     uint16_t port_last;
     io_time cpu;
@@ -222,6 +222,11 @@ enum sim_knock { KNOCK_TAKEN, KNOCK_REFUSED, KNOCK_NOT_FOUND, KNOCK_FULL };
 /* A connection asks at `address`: if taken, its end 1 waits in the backlog. */
 enum sim_knock sim_knock(struct world *world, const struct io_address *address,
                          struct sim_conn **ret_conn);
+
+/* names.c */
+void sim_lookup(struct io_lookup *lookup);
+void sim_lookup_stop(struct io_lookup *lookup);
+void sim_names_release(struct world *world);
 
 /* file.c */
 result sim_file_stat(struct process *base, const char *path, struct file_info *ret_info,

@@ -91,6 +91,7 @@ struct world *sim_world_new(uint64_t seed)
     list_init(&world->processes);
     list_init(&world->listeners);
     list_init(&world->datagrams);
+    list_init(&world->names);
     sim_world_faults(world, &(struct sim_faults){0});
     return world;
 }
@@ -112,6 +113,7 @@ void sim_world_free(struct world *world)
         mem_free(d->path);
         mem_free(d);
     }
+    sim_names_release(world);
     heap_release(&world->events);
     mem_free(world);
 }
