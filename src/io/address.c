@@ -1,4 +1,4 @@
-#include "io/io.h"
+#include "io/lookup.h"
 
 #include "base/number.h"
 
@@ -78,19 +78,26 @@ static result parse_host(struct span host, struct io_address *address, struct di
                          quoted);
     return diag_fail(diag, ERR_UNSUPPORTED,
                      "expected an IP address or localhost, got \"%s\": names are not looked up "
-                     "(no DNS yet)",
+                     "here",
                      quoted);
+}
+
+/* Where the port begins: behind the last colon. */
+static size_t last_colon(struct span text)
+{
+    size_t colon = text.len;
+    for (size_t i = 0; i < text.len; i++) {
+        if (text.ptr[i] == ':')
+            colon = i;
+    }
+    return colon;
 }
 
 result io_address_parse(struct span text, struct io_address *ret_address, struct diag *diag)
 {
     if (span_starts(text, SPAN("unix:")))
         return parse_unix(span_from(text, 5), ret_address, diag);
-    size_t colon = text.len;
-    for (size_t i = 0; i < text.len; i++) {
-        if (text.ptr[i] == ':')
-            colon = i;
-    }
+    size_t colon = last_colon(text);
     if (colon == text.len)
         return bad(diag, text);
     struct io_address address = {0};
@@ -118,5 +125,71 @@ size_t io_address_format(const struct io_address *address, char *buffer, size_t 
         len = snprintf(buffer, size, "unix:%s", address->path);
         break;
     }
+    return MIN((size_t)len, size - 1);
+}
+
+/* ---- endpoints ------------------------------------------------------------------------ */
+
+static bool is_name_byte(uint8_t c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
+           c == '_';
+}
+
+bool io_name_valid(struct span name)
+{
+    if (span_ends(name, SPAN(".")))
+        name.len--;
+    if (name.len == 0 || name.len > IO_NAME_MAX)
+        return false;
+    size_t label = 0;
+    for (size_t i = 0; i < name.len; i++) {
+        bool dot = name.ptr[i] == '.';
+        if (dot ? label == 0 : label == 63 || !is_name_byte(name.ptr[i]))
+            return false;
+        label = dot ? 0 : label + 1;
+    }
+    return label > 0;
+}
+
+/* Digits and dots alone are a mistyped IPv4 address: no top-level domain is a number
+ * (RFC 1123 §2.1). */
+static bool is_name(struct span host)
+{
+    bool letter = false;
+    for (size_t i = 0; i < host.len; i++)
+        letter |= host.ptr[i] != '.' && (host.ptr[i] < '0' || host.ptr[i] > '9');
+    return letter && !span_is(host, "localhost") && io_name_valid(host);
+}
+
+result io_endpoint_parse(struct span text, struct io_endpoint *ret_endpoint, struct diag *diag)
+{
+    struct io_endpoint endpoint = {0};
+    size_t colon = last_colon(text);
+    struct span host = span_first(text, colon);
+    bool is_unix = span_starts(text, SPAN("unix:"));
+    if (!is_unix && (colon == text.len || host.len == 0))
+        return bad(diag, text);
+    if (is_unix || !is_name(host)) {
+        TRY(io_address_parse(text, &endpoint.address, diag));
+    } else {
+        endpoint.named = true;
+        TRY(parse_port(span_from(text, colon + 1), &endpoint.address.port, diag));
+        for (size_t i = 0; i < host.len; i++) {
+            uint8_t c = host.ptr[i];
+            endpoint.name[i] = (char)(c >= 'A' && c <= 'Z' ? c + ('a' - 'A') : c);
+        }
+    }
+    if (!is_unix && endpoint.address.port == 0)
+        return diag_fail(diag, ERR_RANGE, "expected a port from 1 to 65535, got 0");
+    *ret_endpoint = endpoint;
+    return OK;
+}
+
+size_t io_endpoint_format(const struct io_endpoint *endpoint, char *buffer, size_t size)
+{
+    if (!endpoint->named)
+        return io_address_format(&endpoint->address, buffer, size);
+    int len = snprintf(buffer, size, "%s:%u", endpoint->name, endpoint->address.port);
     return MIN((size_t)len, size - 1);
 }

@@ -1,5 +1,5 @@
 #include "base/test_cmocka.h"
-#include "io/io.h"
+#include "io/lookup.h"
 
 static void addresses_are_parsed_and_written_back(void **state)
 {
@@ -55,7 +55,7 @@ static void what_is_no_address_is_refused_with_a_reason(void **state)
         {"127.0.0.1:8o", ERR_RANGE, "8o"},
         {"127.0.0:80", ERR_UNSUPPORTED, "127.0.0"},
         {"1.2.3.4.5:80", ERR_UNSUPPORTED, "1.2.3.4.5"},
-        {"example.org:80", ERR_UNSUPPORTED, "DNS"},
+        {"example.org:80", ERR_UNSUPPORTED, "not looked up"},
         {"::1:80", ERR_SYNTAX, "brackets"},
         {"[::1:80", ERR_SYNTAX, "HOST:PORT"},
         {"[]:80", ERR_SYNTAX, "HOST:PORT"},
@@ -90,12 +90,57 @@ static void a_buffer_that_is_too_small_gets_a_cut_address(void **state)
     assert_string_equal(buffer, "127.0");
 }
 
+static void an_endpoint_is_an_address_or_a_name(void **state)
+{
+    static const struct {
+        const char *text;
+        enum err code;
+        bool named;
+        const char *back; /* NULL: the same */
+    } cases[] = {
+        {"db.example:5432", ERR_NONE, true},
+        {"Web.SPACE.svc.:80", ERR_NONE, true, "web.space.svc.:80"},
+        {"a_b-c:1", ERR_NONE, true},
+        {"localhost:80", ERR_NONE, false, "127.0.0.1:80"},
+        {"192.0.2.1:80", ERR_NONE, false},
+        {"[::1]:80", ERR_NONE, false},
+        {"unix:/run/x.sock", ERR_NONE, false},
+        {"unix:80", ERR_NONE, false},
+        {"1.2.3:80", ERR_UNSUPPORTED},
+        {":80", ERR_SYNTAX},
+        {"db.example", ERR_SYNTAX},
+        {"db..example:80", ERR_UNSUPPORTED},
+        {"db example:80", ERR_UNSUPPORTED},
+        {"db.example:", ERR_RANGE},
+        {"db.example:0", ERR_RANGE},
+        {"192.0.2.1:0", ERR_RANGE},
+        {"db.example:65536", ERR_RANGE},
+        {"::1:80", ERR_SYNTAX},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct io_endpoint endpoint;
+        struct diag diag = {0};
+        char buffer[300];
+        result r = io_endpoint_parse(span_cstr(cases[i].text), &endpoint, &diag);
+        assert_int_equal(r.code, cases[i].code);
+        if (failed(r)) {
+            assert_true(diag.text[0]);
+            continue;
+        }
+        assert_int_equal(endpoint.named, cases[i].named);
+        size_t len = io_endpoint_format(&endpoint, buffer, sizeof(buffer));
+        assert_int_equal(len, strlen(buffer));
+        assert_string_equal(buffer, cases[i].back ? cases[i].back : cases[i].text);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(addresses_are_parsed_and_written_back),
         cmocka_unit_test(what_is_no_address_is_refused_with_a_reason),
         cmocka_unit_test(a_buffer_that_is_too_small_gets_a_cut_address),
+        cmocka_unit_test(an_endpoint_is_an_address_or_a_name),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

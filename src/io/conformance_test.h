@@ -4,6 +4,7 @@
 #pragma once
 
 #include "base/test_cmocka.h"
+#include "io/lookup.h"
 #include "io/tls.h"
 
 /* A certificate and its key, made for a test, in the engine's own form. */
@@ -30,6 +31,12 @@ struct driver {
     void (*make_pem)(const struct fx_pem_options *options, struct fx_pem *ret_pem);
     /* How late a timer may be. */
     io_time late_max;
+    /* What lookups are answered; the codes are those of sim_name_fail. */
+    void (*put_name)(struct process *process, const char *name, const struct io_address *addresses,
+                     size_t count, io_time ttl);
+    void (*put_services)(struct process *process, const char *name,
+                         const struct lookup_service *services, size_t count, io_time ttl);
+    void (*fail_name)(struct process *process, const char *name, enum err code);
 };
 extern const struct driver *driver;
 extern const struct driver uv_driver, sim_driver;
@@ -96,6 +103,6 @@ void fx_after(struct fx *fx, io_time delay, void (*fn)(struct fx *fx));
 #define assert_log(fx, text) assert_string_equal((fx)->log, text)
 
 extern const struct CMUnitTest stream_tests[], listener_tests[], loop_tests[], file_tests[],
-    tls_tests[];
+    tls_tests[], name_tests[];
 extern const size_t stream_tests_count, listener_tests_count, loop_tests_count, file_tests_count,
-    tls_tests_count;
+    tls_tests_count, name_tests_count;

@@ -194,8 +194,8 @@ struct io_address {
     char path[108]; /* UNIX only; NUL-terminated */
 };
 /* "127.0.0.1:8080", "[::1]:8080", "localhost:8080" (127.0.0.1), ":8080" (any IPv4
- * and IPv6), "unix:/run/x.sock". Names other than localhost need DNS, which is
- * not here yet, and are refused with a message that says so. */
+ * and IPv6), "unix:/run/x.sock". What may be a name too is an `io_endpoint`
+ * (io/lookup.h); here one is refused with ERR_UNSUPPORTED. */
 result io_address_parse(struct span text, struct io_address *ret_address, struct diag *diag);
 /* The inverse; always NUL-terminated; returns its length. */
 size_t io_address_format(const struct io_address *address, char *buffer, size_t size);

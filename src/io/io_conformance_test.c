@@ -4,6 +4,7 @@
 
 #include "io/openssl/test_certificates.h"
 #include "io/sim/sim.h"
+#include "io/test_dns_server.h"
 #include "io/test_folder.h"
 #include "io/uv/uv.h"
 
@@ -20,6 +21,15 @@ bool fx_tls;
 static char folder[] = "/tmp/weir-io-XXXXXX";
 static char file_path[256];
 
+/* A short patience, the same for both. */
+static void use_dns(struct process *process)
+{
+    struct dns_options dns = {.timeout = 100 * IO_MS, .tries = 2, .servers_len = 1};
+    if (driver == &uv_driver)
+        dns.servers[0] = dns_server_address();
+    process_dns(process, &dns);
+}
+
 static struct process *uv_make(int loops)
 {
     struct io_uv_options options = {.loops = loops, .compute_threads = 3, .connections_max = 1000};
@@ -27,6 +37,7 @@ static struct process *uv_make(int loops)
     struct diag diag = {0};
     result r = uv_process_new(&options, &process, &diag);
     assert_int_equal(r.code, ERR_NONE);
+    use_dns(process);
     return process;
 }
 
@@ -67,8 +78,30 @@ static void uv_make_pem(const struct fx_pem_options *options, struct fx_pem *ret
     assert_true(test_certificate_make(&what, ret_pem->cert, ret_pem->key, sizeof(ret_pem->key)));
 }
 
-const struct driver uv_driver = {"uv",        uv_make, uv_clean,    uv_raise,
-                                 uv_put_file, folder,  uv_make_pem, 300 * IO_MS};
+static void uv_put_name(struct process *process, const char *name,
+                        const struct io_address *addresses, size_t count, io_time ttl)
+{
+    dns_server_put(name, addresses, count, ttl, DNS_PLAIN);
+}
+
+static void uv_put_services(struct process *process, const char *name,
+                            const struct lookup_service *services, size_t count, io_time ttl)
+{
+    dns_server_put_services(name, services, count, ttl, DNS_PLAIN);
+}
+
+static void uv_fail_name(struct process *process, const char *name, enum err code)
+{
+    enum dns_trick trick = code == ERR_NOT_FOUND     ? DNS_NXDOMAIN
+                           : code == ERR_UNAVAILABLE ? DNS_SERVFAIL
+                                                     : DNS_SILENT;
+    dns_server_put(name, NULL, 0, 0, trick);
+}
+
+const struct driver uv_driver = {
+    "uv",   uv_make,     uv_clean,    uv_raise,        uv_put_file,
+    folder, uv_make_pem, 300 * IO_MS, uv_put_name, uv_put_services, uv_fail_name,
+};
 
 static struct world *world;
 static uint64_t sim_seed;
@@ -76,7 +109,9 @@ static uint64_t sim_seed;
 static struct process *sim_make(int loops)
 {
     world = sim_world_new(sim_seed);
-    return sim_process_new(world, "one", loops);
+    struct process *process = sim_process_new(world, "one", loops);
+    use_dns(process);
+    return process;
 }
 
 static void sim_clean(void)
@@ -106,8 +141,27 @@ static void sim_make_pem(const struct fx_pem_options *options, struct fx_pem *re
              options->slow ? "slow: yes\n" : "");
 }
 
-const struct driver sim_driver = {"sim",        sim_make, sim_clean,    sim_signal,
-                                  sim_put_file, "/files", sim_make_pem, 2 * IO_MS};
+static void put_name(struct process *process, const char *name, const struct io_address *addresses,
+                     size_t count, io_time ttl)
+{
+    sim_name_put(world, name, addresses, count, ttl);
+}
+
+static void put_services(struct process *process, const char *name,
+                         const struct lookup_service *services, size_t count, io_time ttl)
+{
+    sim_service_put(world, name, services, count, ttl);
+}
+
+static void fail_name(struct process *process, const char *name, enum err code)
+{
+    sim_name_fail(world, name, code);
+}
+
+const struct driver sim_driver = {
+    "sim",    sim_make,  sim_clean, sim_signal,   sim_put_file,
+    "/files", sim_make_pem, 2 * IO_MS, put_name,  put_services, fail_name,
+};
 
 /* ---- fixture --------------------------------------------------------------------- */
 
@@ -364,10 +418,10 @@ int main(int argc, char **argv)
     CMUnitTestFunction functions[128];
     size_t count = 0;
     fx_tls = argc > 2 && strcmp(argv[2], "tls") == 0;
-    const struct CMUnitTest *groups[] = {stream_tests, tls_tests, listener_tests, loop_tests,
-                                         file_tests};
-    const size_t counts[] = {stream_tests_count, tls_tests_count, listener_tests_count,
-                             loop_tests_count, file_tests_count};
+    const struct CMUnitTest *groups[] = {stream_tests, tls_tests,  listener_tests,
+                                         loop_tests,   file_tests, name_tests};
+    const size_t counts[] = {stream_tests_count, tls_tests_count,  listener_tests_count,
+                             loop_tests_count,   file_tests_count, name_tests_count};
     for (size_t g = 0; g < ARRAY_LEN(groups); g++) {
         if (g > 0 && (groups[g] == tls_tests) != fx_tls)
             continue;

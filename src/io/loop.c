@@ -7,6 +7,7 @@ void loop_init(struct loop *loop, struct process *process, int index, io_time no
     loop->index = index;
     loop->tick_next = UINT64_MAX;
     wheel_init(&loop->wheel, (uint64_t)now >> LOOP_TICK_SHIFT);
+    list_init(&loop->lookups);
 }
 
 void loop_release(struct loop *loop)

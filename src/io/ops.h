@@ -19,7 +19,9 @@
  */
 #pragma once
 
+#include "base/list.h"
 #include "io/io.h"
+#include "io/lookup.h"
 
 /* What a kind of stream fills: a socket's in uv/ and sim/, TLS over any other in tls.c. */
 struct stream_ops {
@@ -80,6 +82,12 @@ struct io_ops {
     void (*listener_resume)(struct listener *listener);
     void (*listener_close)(struct listener *listener);
 
+    /* Asks for what `lookup` wants and calls `lookup_found` or `lookup_failed`, now or
+     * later, once. */
+    void (*lookup)(struct io_lookup *lookup);
+    /* It is not called for that lookup any more. */
+    void (*lookup_stop)(struct io_lookup *lookup);
+
     result (*file_stat)(struct process *process, const char *path, struct file_info *ret_info,
                         struct diag *diag);
     result (*file_read)(struct process *process, const char *path, struct text *into,
@@ -103,6 +111,7 @@ struct process {
     uint64_t memory;
     int threads[WORK_KINDS];
     bool simulated;
+    struct dns_options dns;
 };
 
 /* Timers are kept in ticks of 2^17 ns (131 us): fine enough that rounding up to a tick
@@ -129,6 +138,7 @@ struct loop {
     _Atomic(struct io_post *) posts; /* newest first */
     uint64_t tick_next;              /* no timer is due before it; UINT64_MAX: none runs */
     struct wheel wheel;
+    struct list lookups; /* that have not completed */
 };
 
 void loop_init(struct loop *loop, struct process *process, int index, io_time now);
@@ -143,6 +153,13 @@ void loop_turn_end(struct loop *loop);
 bool loop_has_more(struct loop *loop);
 /* Fires what is due at `now`. Afterwards `tick_next` says when to ask again. */
 void loop_fire_timers(struct loop *loop, io_time now);
+
+/* From the implementation's `lookup`, or later. Copies the answer, its first
+ * LOOKUP_ANSWERS_MAX. */
+void lookup_found(struct io_lookup *lookup, const struct lookup_answer *answer);
+void lookup_failed(struct io_lookup *lookup, enum err code, const char *why);
+/* Before the loop is freed: they get no completion. */
+void lookups_release(struct loop *loop);
 
 /* On a worker: runs the job and posts its end. */
 void work_run(struct io_work *work);

@@ -143,11 +143,23 @@ static void civil_of_days(int64_t days, int *ret_year, unsigned *ret_month, unsi
     *ret_year = (int)(year_of_era + era * 400 + (*ret_month <= 2));
 }
 
+/* The way back, days_from_civil of the same paper. */
+static int64_t days_of_civil(int year, unsigned month, unsigned day)
+{
+    year -= month <= 2;
+    int64_t era = year / 400;
+    unsigned year_of_era = (unsigned)(year - era * 400);
+    unsigned day_of_year = (153 * (month > 2 ? month - 3 : month + 9) + 2) / 5 + day - 1;
+    unsigned day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
+    return era * 146097 + day_of_era - 719468;
+}
+
+static const char months[][4] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
+                                 "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
+
 void http_date(int64_t seconds, char text[HTTP_DATE_SIZE])
 {
     static const char days[][4] = {"Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"};
-    static const char months[][4] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
-                                     "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
     const int64_t last = 253402300799; /* the end of year 9999 */
     seconds = seconds < 0 ? 0 : seconds > last ? last : seconds;
     int year;
@@ -157,4 +169,33 @@ void http_date(int64_t seconds, char text[HTTP_DATE_SIZE])
     snprintf(text, HTTP_DATE_SIZE, "%s, %02u %s %04u %02u:%02u:%02u GMT",
              days[(seconds / 86400) % 7], day % 100, months[month - 1], (unsigned)year % 10000,
              in_day / 3600, in_day / 60 % 60, in_day % 60);
+}
+
+static unsigned digits(struct span text, size_t at, size_t len)
+{
+    unsigned value = 0;
+    for (size_t i = at; i < at + len; i++)
+        value = value * 10 + (unsigned)(text.ptr[i] - '0');
+    return value;
+}
+
+bool http_date_parse(struct span text, int64_t *ret_seconds)
+{
+    if (text.len != HTTP_DATE_SIZE - 1)
+        return false;
+    unsigned month = 1;
+    while (month < 12 && memcmp(text.ptr + 8, months[month - 1], 3) != 0)
+        month++;
+    unsigned year = digits(text, 12, 4);
+    int64_t days = days_of_civil((int)(year % 10000), month, digits(text, 5, 2) % 100);
+    int64_t in_day = (int64_t)(digits(text, 17, 2) % 100) * 3600 + digits(text, 20, 2) % 100 * 60 +
+                     digits(text, 23, 2) % 100;
+    int64_t seconds = days * 86400 + in_day;
+    /* Whatever was read from what is no date is written otherwise. */
+    char back[HTTP_DATE_SIZE];
+    http_date(seconds, back);
+    if (!span_is(text, back))
+        return false;
+    *ret_seconds = seconds;
+    return true;
 }

@@ -38,3 +38,5 @@ const char *http_reason(int status);
  * 1970. Years outside 1970 to 9999 are clamped. */
 #define HTTP_DATE_SIZE 30
 void http_date(int64_t seconds, char text[HTTP_DATE_SIZE]);
+/* The inverse; false for anything else, the two obsolete forms among it. */
+bool http_date_parse(struct span text, int64_t *ret_seconds);

@@ -21,7 +21,35 @@ static void a_date_is_written_as_http_wants_it(void **state)
         char text[HTTP_DATE_SIZE];
         http_date(cases[i].seconds, text);
         assert_string_equal(text, cases[i].text);
+        int64_t back = -1;
+        assert_true(http_date_parse(span_cstr(text), &back));
+        assert_true(back == cases[i].seconds || cases[i].seconds < 0 || back == 253402300799);
     }
+}
+
+static void what_is_no_date_is_not_read_as_one(void **state)
+{
+    static const char *const texts[] = {
+        "",
+        "Sun, 06 Nov 1994 08:49:37 GM",
+        "Mon, 06 Nov 1994 08:49:37 GMT",
+        "Sun, 06 Nov 1994 08:49:60 GMT",
+        "Sun, 06 Nov 1994 24:49:37 GMT",
+        "Sun, 06 Nob 1994 08:49:37 GMT",
+        "Sun, 31 Feb 1994 08:49:37 GMT",
+        "Sun, 06 Nov 1994 08:49:37 UTC",
+        "Sun,  6 Nov 1994 08:49:37 GMT",
+        "Sunday, 06-Nov-94 08:49:37 GM",
+    };
+    int64_t seconds = 7;
+    for (size_t i = 0; i < ARRAY_LEN(texts); i++)
+        assert_false(http_date_parse(span_cstr(texts[i]), &seconds));
+    uint8_t bytes[HTTP_DATE_SIZE - 1];
+    for (int byte = 0; byte < 256; byte++) {
+        memset(bytes, byte, sizeof(bytes));
+        assert_false(http_date_parse(span_of(bytes, sizeof(bytes)), &seconds));
+    }
+    assert_int_equal(seconds, 7);
 }
 
 static void a_method_is_found_by_its_exact_name_only(void **state)
@@ -47,6 +75,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_date_is_written_as_http_wants_it),
+        cmocka_unit_test(what_is_no_date_is_not_read_as_one),
         cmocka_unit_test(a_method_is_found_by_its_exact_name_only),
         cmocka_unit_test(a_status_has_its_reason_and_an_unknown_one_none),
     };

@@ -111,6 +111,7 @@ void sim_loop_init(struct sim_loop *loop, struct process *process, int index)
 
 void sim_loop_release(struct sim_loop *loop)
 {
+    lookups_release(&loop->base);
     sim_listeners_release(loop);
     loop_release(&loop->base);
     sim_streams_release(loop);

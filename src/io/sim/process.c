@@ -246,6 +246,8 @@ static const struct io_ops ops = {
     .listener_pause = sim_listener_pause,
     .listener_resume = sim_listener_resume,
     .listener_close = sim_listener_close,
+    .lookup = sim_lookup,
+    .lookup_stop = sim_lookup_stop,
     .file_stat = sim_file_stat,
     .file_read = sim_file_read,
     .file_list = sim_file_list,
@@ -276,6 +278,7 @@ struct process *sim_process_new(struct world *world, const char *name, int loops
         .threads = {[WORK_COMPUTE] = CORES, [WORK_FILE] = 4, [WORK_LOG] = 1},
         .simulated = true,
     };
+    process_dns(base, &(struct dns_options){0});
     list_init(&process->ends);
     list_push(&world->processes, &process->node);
     sim_pools_init(process);

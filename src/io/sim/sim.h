@@ -24,6 +24,7 @@
 #pragma once
 
 #include "io/io.h"
+#include "io/lookup.h"
 
 struct world;
 
@@ -43,7 +44,10 @@ struct sim_faults {
     io_time job_min, job_max;     /* how long a job takes; 0: 10 us to 1 ms */
     unsigned slow_permille;       /* jobs of files and the log that take up to `slow_max` */
     io_time slow_max;
-    size_t buffer_bytes; /* in each direction; 0: 128 kB */
+    size_t buffer_bytes;         /* in each direction; 0: 128 kB */
+    unsigned name_fail_permille; /* lookups that get SERVFAIL */
+    unsigned name_lost_permille; /* lookups that nobody answers */
+    io_time name_delay_max;      /* of lookups, on top of the delay */
 };
 /* Holds from now on; zeroed: no faults and a delay of 5 to 50 us. */
 void sim_world_faults(struct world *world, const struct sim_faults *faults);
@@ -121,3 +125,13 @@ void sim_disk_room(struct process *process, uint64_t bytes);
 /* Calls `fn` with each datagram sent so far, in order. */
 void sim_datagrams(struct world *world, void (*fn)(void *arg, const char *path, struct span bytes),
                    void *arg);
+
+/* What is answered to lookups from now on; replaces what was. A name that is not there is
+ * NXDOMAIN, one with a count of 0 NODATA. */
+void sim_name_put(struct world *world, const char *name, const struct io_address *addresses,
+                  size_t count, io_time ttl);
+void sim_service_put(struct world *world, const char *name, const struct lookup_service *services,
+                     size_t count, io_time ttl);
+/* The name's lookups fail until it is put again: ERR_NOT_FOUND (NXDOMAIN), ERR_UNAVAILABLE
+ * (SERVFAIL), ERR_DEADLINE (nobody answers). */
+void sim_name_fail(struct world *world, const char *name, enum err code);

@@ -63,7 +63,7 @@ struct world {
     io_time now;
     uint64_t random, serial, trace;
     struct sim_faults faults;
-    struct list hosts, processes, sockets, datagrams;
+    struct list hosts, processes, sockets, datagrams, names;
     struct list cuts, held; /* held: arrivals that a cut keeps back */
     struct sim_happening tail[SIM_TRACE_TAIL];
     uint64_t happenings;
@@ -267,6 +267,11 @@ enum sim_knock { KNOCK_TAKEN, KNOCK_REFUSED, KNOCK_NOT_FOUND, KNOCK_FULL };
  * backlog. KNOCK_FULL: no answer, so it may ask again. */
 enum sim_knock sim_knock(struct world *world, struct sim_host *host,
                          const struct io_address *address, struct sim_conn **ret_conn);
+
+/* names.c */
+void sim_lookup(struct io_lookup *lookup);
+void sim_lookup_stop(struct io_lookup *lookup);
+void sim_names_release(struct world *world);
 
 /* file.c */
 result sim_file_stat(struct process *base, const char *path, struct file_info *ret_info,

@@ -107,7 +107,10 @@ static io_time not_after(struct span certificate)
 
 static void copy_text(char *into, size_t size, struct span text)
 {
-    snprintf(into, size, "%.*s", SPAN_FMT(text));
+    size_t len = MIN(text.len, size - 1);
+    if (len > 0)
+        memcpy(into, text.ptr, len);
+    into[len] = '\0';
 }
 
 /* ---- contexts ----------------------------------------------------------------------------- */

@@ -149,6 +149,7 @@ struct world *sim_world_new(uint64_t seed)
     list_init(&world->cuts);
     list_init(&world->held);
     list_init(&world->datagrams);
+    list_init(&world->names);
     sim_world_faults(world, &(struct sim_faults){0});
     return world;
 }
@@ -190,6 +191,7 @@ void sim_world_free(struct world *world)
         mem_free(d->path);
         mem_free(d);
     }
+    sim_names_release(world);
     heap_release(&world->events);
     mem_free(world);
 }

@@ -159,6 +159,7 @@ static void abandon(uv_handle_t *handle, void *arg)
 
 void iouv_loop_release(struct iouv_loop *loop)
 {
+    iouv_dns_release(loop);
     loop_release(&loop->base);
     if (loop->uv_ready) {
         uv_walk(&loop->uv, abandon, loop);

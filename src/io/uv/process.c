@@ -3,6 +3,7 @@
 #include "io/tls_engine.h"
 #include "io/uv/uv_private.h"
 
+#include <ares.h>
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -96,6 +97,7 @@ static void release(struct process *base)
     pthread_mutex_destroy(&process->gate_mutex);
     mem_free(base->loops);
     mem_free(process);
+    ares_library_cleanup();
 }
 
 struct backstop {
@@ -177,6 +179,8 @@ static const struct io_ops ops = {
     .listener_pause = iouv_listener_pause,
     .listener_resume = iouv_listener_resume,
     .listener_close = iouv_listener_close,
+    .lookup = iouv_lookup,
+    .lookup_stop = iouv_lookup_stop,
     .file_stat = iouv_file_stat,
     .file_read = iouv_file_read,
     .file_list = iouv_file_list,
@@ -252,6 +256,9 @@ result uv_process_new(const struct io_uv_options *options, struct process **ret_
     base->threads[WORK_FILE] = bounded(options->file_threads, 4, WORKERS_MAX);
     base->threads[WORK_LOG] = 1;
     process->started_at = iouv_started_at();
+    process_dns(base, &(struct dns_options){0});
+    /* Counted, and not to be called by two threads at once: at boot. */
+    ares_library_init_mem(ARES_LIB_INIT_ALL, mem_alloc, mem_free, mem_realloc);
     for (int i = 0; i < 2; i++)
         process->standard[i] = (struct iouv_file){{base}, i + 1};
     pthread_mutex_init(&process->gate_mutex, NULL);

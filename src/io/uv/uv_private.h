@@ -14,6 +14,7 @@
 #include <uv.h>
 
 struct iouv_process;
+struct iouv_dns;
 
 /* Scratch that reads without a buffer of their own go to. */
 #define IOUV_SCRATCH 65536
@@ -31,6 +32,7 @@ struct iouv_loop {
     uint64_t tick_armed; /* the tick that `timer` is set for; UINT64_MAX: it is not */
     bool idling, started, uv_ready;
     struct pool streams;
+    struct iouv_dns *dns; /* NULL: nothing was looked up yet */
     pthread_t thread;
     uint8_t scratch[IOUV_SCRATCH];
 };
@@ -183,6 +185,15 @@ void iouv_crash_report(struct process *base, const struct crash_report *report);
 /* A stack for the calling thread's own crash, to be given back as it ends; NULL: none. */
 void *iouv_crash_stack(void);
 void iouv_crash_stack_end(void *stack);
+
+/* dns.c */
+void iouv_lookup(struct io_lookup *lookup);
+void iouv_lookup_stop(struct io_lookup *lookup);
+void iouv_dns_release(struct iouv_loop *loop);
+/* dns_services.c: fills `services`, of LOOKUP_ANSWERS_MAX, and the answer's count and TTL.
+ * An ARES_ status. */
+int iouv_services_parse(struct span bytes, struct lookup_service *services,
+                        struct lookup_answer *answer);
 
 /* file.c */
 result iouv_file_stat(struct process *process, const char *path, struct file_info *ret_info,
