@@ -126,8 +126,7 @@ static void connections_stop(struct server_loop *sl, bool now)
 
 /* A connection on its way to its loop. */
 struct handover {
-    struct io_post post;
-    struct server_loop *sl;
+    struct list_node node;
     struct io_detached detached;
     struct tls_context *tls; /* a reference, or NULL */
 };
@@ -152,11 +151,46 @@ static void loop_accept(struct server_loop *sl, struct io_detached detached,
     tls_context_unref(tls);
 }
 
-static void handover_arrived(struct io_post *post)
+static struct handover *handover_pop(struct server_loop *sl)
 {
-    struct handover *handover = CONTAINER_OF(post, struct handover, post);
-    loop_accept(handover->sl, handover->detached, handover->tls);
-    mem_free(handover);
+    io_lock_take(&sl->handovers_lock);
+    struct list_node *node = list_pop(&sl->handovers);
+    sl->handovers_posted &= node != NULL;
+    io_lock_give(&sl->handovers_lock);
+    return node ? CONTAINER_OF(node, struct handover, node) : NULL;
+}
+
+static void handovers_arrived(struct io_post *post)
+{
+    struct server_loop *sl = CONTAINER_OF(post, struct server_loop, handovers_post);
+    struct handover *handover;
+    while ((handover = handover_pop(sl))) {
+        loop_accept(sl, handover->detached, handover->tls);
+        mem_free(handover);
+    }
+}
+
+/* One post for all that are accepted until the loop has its turn. */
+static void hand_over(struct server_loop *sl, struct handover *handover)
+{
+    io_lock_take(&sl->handovers_lock);
+    list_push(&sl->handovers, &handover->node);
+    bool posted = sl->handovers_posted;
+    sl->handovers_posted = true;
+    io_lock_give(&sl->handovers_lock);
+    if (!posted)
+        loop_post(sl->loop, &sl->handovers_post);
+}
+
+/* After the loops have ended: those that they had no turn left for. */
+static void handovers_free(struct server_loop *sl)
+{
+    struct handover *handover;
+    while ((handover = handover_pop(sl))) {
+        detached_close(sl->server->process, handover->detached);
+        tls_context_unref(handover->tls);
+        mem_free(handover);
+    }
 }
 
 static struct server_loop *least_loaded(struct server *server)
@@ -192,11 +226,9 @@ static void accepted(void *arg, struct listener *listener, struct io_detached de
         connection_place_back(sl);
         return;
     }
-    handover->post.run = handover_arrived;
-    handover->sl = sl;
     handover->detached = detached;
     handover->tls = server_tls_context(server->tls);
-    loop_post(sl->loop, &handover->post);
+    hand_over(sl, handover);
 }
 
 /* ---- life ---- */
@@ -209,6 +241,9 @@ static result loop_init(struct server_loop *sl, struct server *server, int index
     quota_init(&sl->load, UINT64_MAX);
     list_init(&sl->connections);
     list_init(&sl->handshakes);
+    list_init(&sl->handovers);
+    io_lock_init(&sl->handovers_lock, server->process);
+    sl->handovers_post.run = handovers_arrived;
     list_init(&sl->exchanges);
     list_init(&sl->idle_exchanges);
     trace_ids_init(&sl->trace_ids, server->process);
@@ -299,6 +334,7 @@ void server_free(struct server *server)
         struct server_loop *sl = &server->loops[i];
         if (!sl->server)
             continue;
+        handovers_free(sl);
         connections_free(sl);
         handshakes_release(sl);
         exchanges_release(sl);

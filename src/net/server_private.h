@@ -24,6 +24,10 @@ struct server_loop {
     struct quota load;           /* connections here; the accepting loop reads it */
     struct list connections;
     struct list handshakes;     /* streams that will be connections */
+    struct io_lock handovers_lock;
+    struct list handovers; /* handovers_lock: connections accepted for this loop */
+    bool handovers_posted; /* handovers_lock */
+    struct io_post handovers_post;
     struct list exchanges;      /* in flight */
     struct list idle_exchanges; /* for reuse, with a warm arena */
     size_t idle_len;

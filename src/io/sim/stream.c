@@ -95,6 +95,8 @@ result sim_adopt(struct loop *loop, struct io_detached detached, struct stream *
 
 void sim_detached_close(struct process *process, struct io_detached detached)
 {
+    if (sim_process(process)->crashed)
+        return; /* it was the crash that closed it */
     sim_end_close((struct sim_end *)(intptr_t)detached.handle, false);
 }
 

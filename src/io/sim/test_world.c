@@ -152,10 +152,16 @@ void life_run(struct life *life, bool (*over)(struct life *life))
         life_check(life, sim_step(life->world), "nothing happens any more");
 }
 
+void life_may_leak(struct life *life)
+{
+    if (!life->may_leak)
+        __lsan_disable();
+    life->may_leak = true;
+}
+
 void life_leaks(struct life *life)
 {
-    if (!life->leaks)
-        __lsan_disable();
+    ASSERT(life->may_leak);
     life->leaks = true;
 }
 
@@ -174,7 +180,7 @@ static uint64_t live(const struct world_test *test, uint64_t seed, io_time *ret_
     now.playing = false;
     uint64_t hash = sim_trace_hash(life->world);
     *ret_lasted = sim_now(life->world) - life->began_at;
-    if (life->leaks)
+    if (life->may_leak)
         __lsan_enable();
     mem_free(life->state);
     sim_world_free(life->world);

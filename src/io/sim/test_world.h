@@ -60,7 +60,7 @@ struct life {
     void *state;
     uint64_t seed, random;
     io_time began_at;
-    bool leaks;
+    bool may_leak, leaks;
 };
 
 #define world_play(...) world_play_named(__func__, __VA_ARGS__)
@@ -72,7 +72,9 @@ uint64_t life_draw(struct life *life, uint64_t below);
 bool life_chance(struct life *life, unsigned percent);
 /* Steps until `over`; fails when nothing happens any more or the limit is reached. */
 void life_run(struct life *life, bool (*over)(struct life *life));
-/* Processes of this life will crash, or have their work cut: what they use is lost. */
+/* At the beginning: a process of this life may crash, or have its work cut. */
+void life_may_leak(struct life *life);
+/* It has: what it used is lost. */
 void life_leaks(struct life *life);
 
 #define life_check(life, x, ...) \
