@@ -1,5 +1,6 @@
 #include "cmd/config_schema.h"
 
+#include "base/number.h"
 #include "cmd/report.h"
 #include "config/config.h"
 #include "config/inspect.h"
@@ -106,13 +107,20 @@ static void write_text(const struct config_key *key, struct text *into)
     end_choice(key, into);
 }
 
+/* Of a choice such as 1.2 both are right, the text and the number: without quotes YAML takes
+ * it for one. */
 static void write_choices(const struct config_key *key, struct text *into)
 {
     report_name(into, "anyOf");
     text_str(into, "[{\"enum\":[");
     for (size_t i = 0; key->choices[i]; i++) {
+        struct span choice = span_cstr(key->choices[i]);
+        size_t used = 0;
+        double number;
         text_str(into, i > 0 ? "," : "");
-        json_append_string(into, span_cstr(key->choices[i]));
+        json_append_string(into, choice);
+        if (!failed(number_parse_f64(choice, &used, &number)) && used == choice.len)
+            text_printf(into, ",%s", key->choices[i]);
     }
     text_str(into, "]}");
     end_choice(key, into);
