@@ -1,17 +1,18 @@
 # The face of the build: each target is one line that calls the script doing the
 # work. Meson and Ninja build; tools/setup installs what is missing first.
 #
-# BUILD=dir  another build directory (its sanitizer builds are dir-san, dir-tsan)
+# BUILD=dir  another build directory (other kinds of build are dir-san, dir-tsan, dir-fuzz, dir-cover)
 
 BUILD ?= build
 SEEDS ?= 200
+SECONDS_EACH ?= 600
 export BUILD
 
 .DEFAULT_GOAL := build
-.PHONY: help build run check test san tsan sim tidy format bench install clean
+.PHONY: help build run check test san tsan sim fuzz fuzz-merge tidy format bench install clean
 
 help: ## list these targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 
 build: ## build the program: build/weir
 	@tools/setup run
@@ -40,6 +41,14 @@ sim: ## the simulated world; SEEDS=200 runs
 	@tools/setup test
 	@WEIR_SIM_SEEDS=$(SEEDS) tools/test sim
 
+fuzz: ## look for inputs that break a parser; TARGET=json SECONDS_EACH=600
+	@tools/setup test
+	@SECONDS_EACH=$(SECONDS_EACH) tools/fuzz run $(TARGET)
+
+fuzz-merge: ## take what fuzzing found into tests/corpus; TARGET=json
+	@tools/setup test
+	@tools/fuzz merge $(TARGET)
+
 tidy: ## the rules of the house: layers, banned calls, sizes, format, clang-tidy
 	@tools/setup test
 	@tools/build $(BUILD) plain tests
@@ -58,4 +67,4 @@ install: build ## install; PREFIX=/usr/local, DESTDIR=
 	@meson install -C $(BUILD)
 
 clean: ## remove the build directories
-	rm -rf $(BUILD) $(BUILD)-san $(BUILD)-tsan
+	rm -rf $(BUILD) $(BUILD)-san $(BUILD)-tsan $(BUILD)-fuzz $(BUILD)-cover
