@@ -9,7 +9,7 @@ SECONDS_EACH ?= 600
 export BUILD
 
 .DEFAULT_GOAL := build
-.PHONY: help build run check test san tsan sim fuzz fuzz-merge differential tidy format bench install clean
+.PHONY: help build run check test san tsan sim fuzz fuzz-merge cover differential tidy format bench install clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -48,6 +48,10 @@ fuzz: ## look for inputs that break a parser; TARGET=json SECONDS_EACH=600
 fuzz-merge: ## take what fuzzing found into tests/corpus; TARGET=json
 	@tools/setup test
 	@tools/fuzz merge $(TARGET)
+
+cover: ## line coverage of the suite and the corpora, held against tests/coverage.txt
+	@tools/setup test
+	@tools/cover
 
 differential: ## the same bytes to Weir, nginx, HAProxy, Envoy, Go and h11
 	@tools/setup differential
