@@ -44,13 +44,20 @@ static size_t grammar(struct span s)
     return at;
 }
 
+/* Bit by bit, so that zeros have their sign. */
 static bool same64(double a, double b)
 {
-    return memcmp(&a, &b, sizeof(a)) == 0;
+    uint64_t one, other;
+    memcpy(&one, &a, sizeof(one));
+    memcpy(&other, &b, sizeof(other));
+    return one == other;
 }
 static bool same32(float a, float b)
 {
-    return memcmp(&a, &b, sizeof(a)) == 0;
+    uint32_t one, other;
+    memcpy(&one, &a, sizeof(one));
+    memcpy(&other, &b, sizeof(other));
+    return one == other;
 }
 
 /* How many digits count: from the first that is not 0 to the last. */

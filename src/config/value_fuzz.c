@@ -66,7 +66,7 @@ static void check_key(const struct config_key *key, struct span text, bool quote
     result r = config_value_parse(key, text, quoted, &arena, &field, &diag);
     if (failed(r)) {
         ASSERT(span_starts(span_cstr(diag.text), SPAN("expected ")));
-        ASSERT(memcmp(&field, &untouched, sizeof(field)) == 0);
+        ASSERT(memcmp(field.bytes, untouched.bytes, sizeof(field.bytes)) == 0);
     } else {
         check_quantity(key, text, &field);
         config_value_format(key, &field, &written);

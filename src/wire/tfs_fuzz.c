@@ -70,7 +70,7 @@ static bool kept_by_text(const struct weir_tensor *tensor)
 {
     if (tensor->type.code == WEIR_STRING) {
         uint64_t elements = 0;
-        (void)shape_elements(tensor->shape, tensor->rank, UINT64_MAX, &elements);
+        ASSERT(!failed(shape_elements(tensor->shape, tensor->rank, UINT64_MAX, &elements)));
         for (uint64_t i = 0; i < elements; i++)
             if (!utf8_valid(span_of((const uint8_t *)tensor->data + tensor->offsets[i],
                                     tensor->offsets[i + 1] - tensor->offsets[i])))

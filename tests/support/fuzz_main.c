@@ -11,10 +11,12 @@
 #include "base/test_random.h"
 
 #include <dirent.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #define INPUT_BYTES_MAX ((size_t)1 << 20)
 #define FILES_MAX 4096
@@ -26,7 +28,7 @@
 /* What is being run, for the last words of a program that dies. */
 static struct {
     const char *program, *file, *how;
-    size_t at;
+    char crash[1024]; /* where the input is kept then */
     const uint8_t *bytes;
     size_t len;
 } now;
@@ -34,20 +36,22 @@ static struct {
 /* Weak: there with a sanitizer only. */
 void __sanitizer_set_death_callback(void (*callback)(void)) __attribute__((weak));
 
+static void say(const char *text)
+{
+    ssize_t written = write(STDERR_FILENO, text, strlen(text));
+    (void)written; /* nobody is left to be told */
+}
+
+/* In a signal handler: system calls only. */
 static void last_words(void)
 {
-    char path[1024];
-    const char *folder = getenv("WEIR_BUILD");
-    const char *name = strrchr(now.program, '/');
-    snprintf(path, sizeof(path), "%s/crash-%s", folder ? folder : ".",
-             name ? name + 1 : now.program);
-    FILE *file = fopen(path, "wb");
-    if (file) {
-        fwrite(now.bytes, 1, now.len, file);
-        fclose(file);
-    }
-    fprintf(stderr, "died of %s, %s %zu\nreplay: %s %s\n", now.file, now.how, now.at, now.program,
-            path);
+    int file = open(now.crash, O_WRONLY | O_CREAT | O_TRUNC, 0644);
+    bool kept = file >= 0 && write(file, now.bytes, now.len) == (ssize_t)now.len;
+    const char *const words[] = {
+        "died of ",  now.file, ", ",      now.how, "\n", kept ? "replay: " : "not kept: ",
+        now.program, " ",      now.crash, "\n"};
+    for (size_t i = 0; i < ARRAY_LEN(words); i++)
+        say(words[i]);
 }
 
 static void on_signal(int number)
@@ -58,13 +62,12 @@ static void on_signal(int number)
 }
 
 /* In a block of exactly its size, so that a sanitizer sees a read behind it. */
-static void run(const char *how, size_t at, const uint8_t *bytes, size_t len)
+static void run(const char *how, const uint8_t *bytes, size_t len)
 {
     uint8_t *copy = malloc(len ? len : 1);
     ASSERT(copy);
     memcpy(copy, bytes, len);
     now.how = how;
-    now.at = at;
     now.bytes = copy;
     now.len = len;
     LLVMFuzzerTestOneInput(copy, len);
@@ -86,13 +89,13 @@ static uint8_t *read_file(const char *path, size_t *ret_len)
 
 static void run_whole(const uint8_t *bytes, size_t len)
 {
-    run("whole", len, bytes, len);
+    run("whole", bytes, len);
 }
 
 static void run_truncated(const uint8_t *bytes, size_t len)
 {
     for (size_t cut = 0; len <= TRUNCATED_BYTES_MAX && cut < len; cut++)
-        run("cut at", cut, bytes, cut);
+        run("cut short", bytes, cut);
 }
 
 /* One to four bytes get another value, or that of a neighbour: text mostly stays text. */
@@ -108,7 +111,7 @@ static void run_mutants(const uint8_t *bytes, size_t len)
             size_t at = (size_t)(chance >> 16) % len;
             mutant[at] = chance & 1 ? (uint8_t)(chance >> 8) : bytes[(chance >> 32) % len];
         }
-        run("mutant", i, mutant, len);
+        run("changed", mutant, len);
     }
     free(mutant);
 }
@@ -168,7 +171,10 @@ int main(int argc, char **argv)
         return 2;
     }
     setvbuf(stdout, NULL, _IOLBF, 0);
+    const char *folder = getenv("WEIR_BUILD"), *name = strrchr(argv[0], '/');
     now.program = argv[0];
+    snprintf(now.crash, sizeof(now.crash), "%s/crash-%s", folder ? folder : ".",
+             name ? name + 1 : argv[0]);
     if (__sanitizer_set_death_callback)
         __sanitizer_set_death_callback(last_words);
     signal(SIGABRT, on_signal);
