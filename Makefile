@@ -25,7 +25,7 @@ check: ## the fast tests: the plain unit suite
 	@tools/setup test
 	@tools/test check
 
-test: ## everything CI runs: plain, sanitized, threads, Python, tidy
+test: ## everything CI runs: plain, sanitized, threads, Python, fuzz, tidy
 	@tools/setup test
 	@tools/test all
 

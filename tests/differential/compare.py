@@ -55,10 +55,10 @@ def servers_running(others):
             running.close()
 
 
-def compare(others):
+def compare(others, with_corpus=True):
     """Gives what no row explains, as (input, server, Weir's reaction, theirs); the rows that
     explain nothing, as (row, server); and how many pairs were compared."""
-    rows, sent = table(), inputs.all_inputs()
+    rows, sent = table(), inputs.all_inputs(with_corpus)
     with servers_running(others) as ports:
         unexplained, used = held_against(ports, sent, others, rows)
     wanted = {(i, s) for i, row in enumerate(rows) for s in row["servers"].split() if s in others}

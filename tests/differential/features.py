@@ -23,14 +23,14 @@ PATTERNS = {
     "CONNECT": FIRST + rb"CONNECT ",
     "TRACE": FIRST + rb"TRACE ",
     "asterisk form": FIRST + METHODS + rb" \*",
-    "absolute form": FIRST + METHODS + rb" (?i:[a-z]+:/)",
-    "no path as target": FIRST + METHODS + rb" (?!/|\*|(?i:[a-z]+:/))",
-    "a fragment": FIRST + METHODS + rb" [^ \r\n]*#",
-    "odd bytes in the target": FIRST + METHODS + rb" [^ \r\n]*[\"<>\\{}|^`\x00-\x1f\x7f-\xff]",
-    "percent in the target": FIRST + METHODS + rb" [^ \r\n]*%",
-    "dots in the target": FIRST + METHODS + rb" [^ \r\n]*/(?:\.|(?i:%2e))",
+    "absolute form": FIRST + rb"[^ \r\n]+ (?i:[a-z]+:/)",
+    "no path as target": FIRST + rb"[^ \r\n]+ (?!/|\*|(?i:[a-z]+:/))",
+    "a fragment": FIRST + rb"[^ \r\n]+ [^ \r\n]*#",
+    "odd bytes in the target": FIRST + rb"[^ \r\n]+ [^ \r\n]*[\"<>\\{}|^`\x00-\x1f\x7f-\xff]",
+    "percent in the target": FIRST + rb"[^ \r\n]+ [^ \r\n]*%",
+    "dots in the target": FIRST + rb"[^ \r\n]+ [^ \r\n]*/(?:\.|(?i:%2e))",
     "odd Host": rb"(?im)^host:(?![ \t]*[a-z0-9_.-]*[a-z0-9](?::[0-9]{0,4})?[ \t]*\r?$)|^host:[^\r]*\.\.",
-    "Host twice": rb"(?is)\nhost:[^\r\n]*\r\nhost:",
+    "Host twice": rb"(?is)\nhost:[^\r\n]*\r\n(?:[^\r\n]+\r\n)*host:",
     "odd field name": rb"(?m)^(?![^\r\n]* HTTP/)[^:\r\n]*[^!#$%&'*+.^_`|~0-9A-Za-z:\r\n-][^:\r\n]*:|^:",
     "control byte": rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]",
     "tab before a value": rb":[ ]*\t",
@@ -92,6 +92,6 @@ def features(data):
         found.add("no Host")
     if chunks_do_not_fit(data):
         found.add("chunk data of another size")
-    if not data.endswith(b"\n"):
+    if not data.endswith(b"\r\n\r\n"):
         found.add("unfinished")
     return found

@@ -200,9 +200,10 @@ def methods():
         yield f"method/{method.decode()} with a length of 0", head + b"Content-Length: 0\r\n\r\n" + NEXT
 
 
-def all_inputs():
+def all_inputs(with_corpus=True):
     found, seen = {}, set()
-    for made in (cases, lengths, codings, chunks, lines, fields, hosts, ends, methods, corpus):
+    sources = [cases, lengths, codings, chunks, lines, fields, hosts, ends, methods]
+    for made in [*sources, corpus] if with_corpus else sources:
         for name, data in made():
             if data not in seen and data:
                 seen.add(data)

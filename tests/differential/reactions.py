@@ -78,21 +78,20 @@ async def react_all(port, inputs, quiet=QUIET):
     return dict(await asyncio.gather(*(one(n, d) for n, d in inputs.items())))
 
 
-def kind(reaction):
-    """accepts, refuses, or waits, whatever came before."""
-    last = reaction.rpartition("; ")[2]
-    return {"refused": "refuses", "waits": "waits"}.get(last, "accepts")
+WORDS = {"refused": "refuses", "waits": "waits", "open": "waits", "closed": "closes"}
 
 
 def difference(ours, theirs):
-    """(what Weir does, what the other does) in a word each; None when they agree."""
-    if ours == theirs:
-        return None
-    if kind(ours) != kind(theirs):
-        return kind(ours), kind(theirs)
-    (first, _, end), (other, _, other_end) = ours.rpartition("; "), theirs.rpartition("; ")
-    if other_end == "closed" and f"{ours};".startswith(f"{other};"):
-        return "keeps", "closes"
-    if end == "closed" and f"{theirs};".startswith(f"{first};"):
-        return "closes", "keeps"
-    return "reads", "reads otherwise"
+    """(what Weir does, what the other does) where they first part, in a word each: accepts a
+    request, refuses, waits for more, or closes the connection that the other keeps; or both
+    read a request, but not the same one. None when they agree."""
+    for mine, other in zip(ours.split("; "), theirs.split("; ")):
+        if mine == other:
+            continue
+        words = WORDS.get(mine, "accepts"), WORDS.get(other, "accepts")
+        if words == ("accepts", "accepts"):
+            return "reads", "reads otherwise"
+        if "closes" in words and "refuses" not in words:
+            return ("closes", "keeps") if words[0] == "closes" else ("keeps", "closes")
+        return words
+    return None

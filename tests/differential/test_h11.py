@@ -9,7 +9,7 @@ import compare  # noqa: E402
 
 
 def test_weir_and_h11_read_alike_but_for_what_the_table_explains():
-    unexplained, stale, total = compare.compare(["h11"])
+    # Without the corpus, which grows by chance: `make differential` explains that.
+    unexplained, _, total = compare.compare(["h11"], with_corpus=False)
     assert total > 500
     assert not unexplained
-    assert not stale
