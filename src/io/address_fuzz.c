@@ -1,3 +1,4 @@
+#include "base/number.h"
 #include "base/test_fuzz.h"
 #include "io/io.h"
 
@@ -12,6 +13,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
         ASSERT(address.family == IO_UNIX && address.port == 7);
         ASSERT(strcmp(address.path, "untouched") == 0);
         return 0;
+    }
+    if (address.family != IO_UNIX) {
+        uint64_t port = 0;
+        size_t digits = len;
+        while (bytes[digits - 1] != ':')
+            digits--;
+        ASSERT(digits < len &&
+               !failed(number_parse_u64(span_of(bytes + digits, len - digits), &port)));
+        ASSERT(port == address.port);
     }
     /* What was understood can be written and read again, and is the same. */
     size_t written = io_address_format(&address, text, sizeof(text));

@@ -4,6 +4,7 @@
 #include "base/alloc.h"
 #include "base/test_fuzz.h"
 #include "base/test_random.h"
+#include "wire/http1_head.h"
 #include "wire/http1_write.h"
 #include "wire/test_http1_feed.h"
 
@@ -93,9 +94,43 @@ static void write_fields(struct copier *c)
     h1_write_end(&c->writer);
 }
 
+static size_t count(const struct h1_head *head, struct span name)
+{
+    size_t found = 0;
+    for (size_t i = 0; i < head->headers_len; i++)
+        found += span_eq_nocase(head->headers[i].name, name);
+    return found;
+}
+
+/* What no accepted head may be, whoever reads it next (RFC 9112 §3.2, §6.1, §6.3). */
+static void check_head(const struct h1_head *head)
+{
+    size_t lengths = count(head, SPAN("content-length"));
+    size_t codings = count(head, SPAN("transfer-encoding"));
+    ASSERT(lengths <= 1 && (lengths == 0 || codings == 0));
+    ASSERT(codings == 0 || head->minor == 1);
+    ASSERT(head->no_body + head->chunked + head->until_close <= 1);
+    ASSERT(!head->chunked || codings > 0);
+    if (FUZZ_ROLE == H1_SERVER) {
+        ASSERT(head->chunked == (codings > 0) && !head->until_close);
+        ASSERT(count(head, SPAN("host")) == 1 || head->minor == 0);
+        ASSERT(head->chunked == (head->content_length < 0) &&
+               (lengths || head->content_length <= 0));
+    }
+    for (size_t i = 0; i < head->headers_len; i++) {
+        struct span name = head->headers[i].name, value = head->headers[i].value;
+        ASSERT(name.len > 0 && span_eq(value, span_trim(value)));
+        for (size_t b = 0; b < name.len; b++)
+            ASSERT(h1_tchar(name.ptr[b]));
+        for (size_t b = 0; b < value.len; b++)
+            ASSERT(value.ptr[b] == '\t' || (value.ptr[b] >= ' ' && value.ptr[b] != 0x7f));
+    }
+}
+
 static void write_head(struct copier *c)
 {
     const struct h1_head *head = &c->out.head;
+    check_head(head);
     c->chunked = head->chunked;
     c->old = c->old || head->minor == 0;
     if (FUZZ_ROLE == H1_SERVER) {
