@@ -95,8 +95,12 @@ class Servers:
 
     def __init__(self, names, folder):
         self.folder, self.children, self.ports = folder, [], {}
-        for name in names:
-            self.ports[name] = getattr(self, f"start_{name}")()
+        try:
+            for name in names:
+                self.ports[name] = getattr(self, f"start_{name}")()
+        except BaseException:
+            self.close()
+            raise
 
     def log_tail(self, name):
         return (self.folder / f"{name}.log").read_text(errors="replace")[-2000:]
