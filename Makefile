@@ -1,17 +1,19 @@
 # The face of the build: each target is one line that calls the script doing the
 # work. Meson and Ninja build; tools/setup installs what is missing first.
 #
-# BUILD=dir  another build directory (its sanitizer builds are dir-san, dir-tsan)
+# BUILD=dir  another build directory (other kinds of build are dir-san, dir-tsan, dir-fuzz, dir-cover)
 
 BUILD ?= build
 SEEDS ?= 200
+SECONDS_EACH ?= 600
 export BUILD
 
 .DEFAULT_GOAL := build
-.PHONY: help build run check test san tsan sim plants tidy format bench install clean
+.PHONY: help build run check test san tsan sim plants fuzz fuzz-merge cover differential tidy \
+        format bench install clean
 
 help: ## list these targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 
 build: ## build the program: build/weir
 	@tools/setup run
@@ -24,7 +26,7 @@ check: ## the fast tests: the plain unit suite
 	@tools/setup test
 	@tools/test check
 
-test: ## everything CI runs: plain, sanitized, threads, Python, tidy
+test: ## everything CI runs: plain, sanitized, threads, Python, fuzz, tidy
 	@tools/setup test
 	@tools/test all
 
@@ -44,6 +46,23 @@ plants: ## plant bugs one by one; the simulated worlds have to find each
 	@tools/setup test
 	@tools/plants
 
+fuzz: ## look for inputs that break a parser; TARGET=json SECONDS_EACH=600
+	@tools/setup test
+	@SECONDS_EACH=$(SECONDS_EACH) tools/fuzz run $(TARGET)
+
+fuzz-merge: ## take what fuzzing found into tests/corpus; TARGET=json
+	@tools/setup test
+	@tools/fuzz merge $(TARGET)
+
+cover: ## line coverage of the suite and the corpora, held against tests/coverage.txt
+	@tools/setup test
+	@tools/cover
+
+differential: ## the same bytes to Weir, nginx, HAProxy, Envoy, Go and h11
+	@tools/setup differential
+	@WEIR_TESTS=1 tools/build $(BUILD) plain tests/differential/differential-echo
+	@"$$(tools/setup --venv differential)/bin/python" tests/differential/run
+
 tidy: ## the rules of the house: layers, banned calls, sizes, format, clang-tidy
 	@tools/setup test
 	@tools/build $(BUILD) plain tests
@@ -62,4 +81,4 @@ install: build ## install; PREFIX=/usr/local, DESTDIR=
 	@meson install -C $(BUILD)
 
 clean: ## remove the build directories
-	rm -rf $(BUILD) $(BUILD)-san $(BUILD)-tsan $(BUILD)-plants
+	rm -rf $(BUILD) $(BUILD)-san $(BUILD)-tsan $(BUILD)-plants $(BUILD)-fuzz $(BUILD)-cover

@@ -521,6 +521,8 @@ static size_t character(struct span s)
 
 void json_append_string(struct text *text, struct span value)
 {
+    if (value.len == 0)
+        value = SPAN(""); /* nothing may be added to NULL, not even 0 */
     bool valid = utf8_valid(value);
     const uint8_t *p = value.ptr, *end = p + value.len;
 

@@ -87,6 +87,7 @@ static bool note(struct feed *f, enum h1_event event, const struct h1_out *out)
     case H1_END:
         text_str(&f->record, "END\n");
         f->messages++;
+        f->complete = f->record.len;
         h1_next(&f->h1);
         return true;
     case H1_TUNNEL:

@@ -18,7 +18,8 @@ struct feed {
     size_t headers_max;
     /* what came, beside the record */
     unsigned messages;
-    int error; /* status of H1_ERROR or H1_PREFACE; 0 */
+    size_t complete; /* bytes of the record up to the end of the last message */
+    int error;       /* status of H1_ERROR or H1_PREFACE; 0 */
     const char *reason;
     bool ended, in_body;
     char method[16], path[512], query[64], host[64];

@@ -189,8 +189,12 @@ class Server:
     def alive(self):
         """It answers a fresh connection."""
         with self.connect() as raw:
-            raw.send(b"GET /livez HTTP/1.1\r\nHost: t\r\n\r\n")
-            return raw.response().status == 200
+            try:
+                raw.send(b"GET /livez HTTP/1.1\r\nHost: t\r\n\r\n")
+                response = raw.response()
+            except ConnectionError:
+                return False
+            return response is not None and response.status == 200
 
     def metric(self, name):
         """The sum of a metric's series whose text begins with `name`."""
