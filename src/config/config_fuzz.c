@@ -104,6 +104,10 @@ static void check_again(struct span yaml, const struct config *config)
             continue;
         text_init(&texts[count], 4096);
         config_value_format(key, values + key->offset, &texts[count]);
+        if (text_cstr(&texts[count])[0] == '"') { /* as YAML needs it, not as a flag is given */
+            text_release(&texts[count]);
+            continue;
+        }
         settings[count] = (struct config_setting){key, text_cstr(&texts[count])};
         count++;
     }

@@ -72,7 +72,8 @@ static void check_key(const struct config_key *key, struct span text, bool quote
         config_value_format(key, &field, &written);
         ASSERT(!failed(text_result(&written)) && written.len > 0);
         bool plain =
-            key->type < CONFIG_TEXT || key->type == CONFIG_ENUM || key->type == CONFIG_ADDRESS;
+            key->type < CONFIG_TEXT || key->type == CONFIG_ENUM ||
+            (key->type == CONFIG_ADDRESS && text_span(&written).ptr[0] != '"'); /* as YAML needs */
         if (plain) {
             ASSERT(
                 !failed(config_value_parse(key, text_span(&written), false, &arena, &again, NULL)));

@@ -4,12 +4,14 @@ import json
 import re
 import signal
 import socket
+import ssl
 import time
 
 import pytest
 
 import corpus
 import running
+from certificates import Authority
 from test_docs import schema_keys
 
 HALF = running.MODELS / "half_plus_two.onnx"
@@ -331,6 +333,74 @@ def check_log_level(reloaded):
     assert not server.events("server_stopped")
 
 
+class Secure:
+    """A server over TLS whose server.tls is rewritten and reloaded."""
+
+    def __init__(self, reloaded, folder):
+        self.authority = Authority(folder)
+        self.pairs = {name: self.authority.sign(name, [f"DNS:{name}"]) for name in ("one", "two")}
+        self.under_test = reloaded(self.text("one"), wait="listening")
+
+    def text(self, name, more=""):
+        return "server: {tls: {certificate: %s, key: %s%s}}\n" % (*self.pairs[name], more)
+
+    def take(self, name, more=""):
+        self.under_test.take(self.text(name, more))
+
+    def answers(self, name="one", **options):
+        """Whether a handshake and a request with `name` come through."""
+        made = ssl.create_default_context(cafile=self.authority.cert)
+        for option, value in options.items():
+            setattr(made, option, value)
+        try:
+            with (
+                socket.create_connection(self.under_test.server.address, running.PATIENCE) as plain,
+                made.wrap_socket(plain, server_hostname=name) as secure,
+            ):
+                secure.sendall(b"GET /livez HTTP/1.1\r\nHost: t\r\n\r\n")
+                return secure.recv(100).startswith(b"HTTP/1.1 200")
+        except OSError:
+            return False
+
+
+def check_tls_certificate(reloaded, folder):
+    secure = Secure(reloaded, folder)
+    assert secure.answers("one") and not secure.answers("two")
+    secure.take("two")
+    assert secure.answers("two") and not secure.answers("one")
+
+
+def check_tls_certificates(reloaded, folder):
+    secure = Secure(reloaded, folder)
+    assert not secure.answers("two")
+    secure.take("one", ", certificates: [{certificate: %s, key: %s}]" % secure.pairs["two"])
+    assert secure.answers("two") and secure.answers("one")
+
+
+def check_tls_clients(reloaded, folder):
+    secure = Secure(reloaded, folder)
+    assert secure.answers()
+    secure.take("one", f", client_ca: {secure.authority.cert}, client_auth: required")
+    assert not secure.answers()
+    secure.take("one", f", client_ca: {secure.authority.cert}, client_auth: optional")
+    assert secure.answers()
+
+
+def check_tls_min_version(reloaded, folder):
+    secure = Secure(reloaded, folder)
+    assert secure.answers(maximum_version=ssl.TLSVersion.TLSv1_2)
+    secure.take("one", ', min_version: "1.3"')
+    assert not secure.answers(maximum_version=ssl.TLSVersion.TLSv1_2)
+    assert secure.answers()
+
+
+def check_tls_handshake_timeout(reloaded, folder):
+    secure = Secure(reloaded, folder)
+    secure.take("one", ", handshake_timeout: 50ms")
+    with secure.under_test.server.connect() as raw:
+        assert raw.at_end()
+
+
 # Path -> what shows that a reload has changed it.
 LIVE = {
     "lame_duck": check_lame_duck,
@@ -348,6 +418,13 @@ LIVE = {
     "server.idle_timeout": check_idle_timeout,
     "server.half_close": check_half_close,
     "server.access_log": check_access_log,
+    "server.tls.certificate": check_tls_certificate,
+    "server.tls.key": check_tls_certificate,
+    "server.tls.certificates": check_tls_certificates,
+    "server.tls.client_ca": check_tls_clients,
+    "server.tls.client_auth": check_tls_clients,
+    "server.tls.min_version": check_tls_min_version,
+    "server.tls.handshake_timeout": check_tls_handshake_timeout,
 }
 
 
