@@ -10,7 +10,7 @@
  * order is enough, since nothing but the counters themselves is read through them.
  * While it is off, an allocation pays one load of a line that nobody writes. */
 static struct {
-    atomic_bool on, persistent;
+    atomic_bool on, held, persistent;
     atomic_uint_fast64_t attempts, fails_at;
 } hook;
 
@@ -24,6 +24,8 @@ __attribute__((visibility("default"))) const char *const malloc_conf =
 
 static NOINLINE bool hook_refuses(void)
 {
+    if (atomic_load_explicit(&hook.held, memory_order_relaxed))
+        return false;
     uint64_t attempt = atomic_fetch_add_explicit(&hook.attempts, 1, memory_order_relaxed) + 1;
     uint64_t fails_at = atomic_load_explicit(&hook.fails_at, memory_order_relaxed);
     return attempt == fails_at ||
@@ -94,4 +96,9 @@ uint64_t mem_fail_after(uint64_t countdown, bool persistent)
     atomic_store_explicit(&hook.persistent, persistent, memory_order_relaxed);
     atomic_store_explicit(&hook.on, countdown != 0, memory_order_relaxed);
     return attempts;
+}
+
+bool mem_fail_hold(bool held)
+{
+    return atomic_exchange_explicit(&hook.held, held, memory_order_relaxed);
 }

@@ -34,6 +34,10 @@ void *mem_must(void *ptr, size_t size);
  * that turned it on; 0 when it was off. Not to be called while another thread
  * allocates. */
 uint64_t mem_fail_after(uint64_t countdown, bool persistent);
+/* While held, allocations neither count nor fail: those of the test itself, and of the
+ * simulator around the code under test. Returns what held before, to be set again. For
+ * tests of one thread. */
+bool mem_fail_hold(bool held);
 
 /* A zeroed object of a type. */
 #define MEM_NEW(type) ((type *)mem_zalloc(1, sizeof(type)))

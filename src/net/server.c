@@ -115,10 +115,12 @@ struct handover {
 static void loop_accept(struct server_loop *sl, struct io_detached detached)
 {
     struct stream *stream;
-    if (failed(stream_adopt(sl->loop, detached, &stream)))
+    if (failed(stream_adopt(sl->loop, detached, &stream))) {
+        detached_close(sl->server->process, detached);
         connection_place_back(sl);
-    else if (failed(sl->server->accept(sl, stream)))
+    } else if (failed(sl->server->accept(sl, stream))) {
         connection_place_back(sl);
+    }
 }
 
 static void handover_arrived(struct io_post *post)

@@ -42,7 +42,7 @@ static bool is_folder(struct sim_host *host, struct span folder)
 static struct sim_file_data *make(struct sim_process *process, const char *path)
 {
     struct sim_file_data *file = sim_new(sizeof(*file));
-    file->path = mem_must(mem_strdup(path), strlen(path));
+    file->path = sim_strdup(path);
     file->modified_at = process_wall(&process->base);
     text_init(&file->bytes, FILE_BYTES_MAX);
     list_push(&process->host->files, &file->node);
@@ -51,7 +51,9 @@ static struct sim_file_data *make(struct sim_process *process, const char *path)
 
 static result append(struct sim_process *process, struct sim_file_data *file, struct span bytes)
 {
+    bool held = mem_fail_hold(true);
     text_append(&file->bytes, bytes);
+    mem_fail_hold(held);
     file->modified_at = process_wall(&process->base);
     return failed(text_result(&file->bytes)) ? fail(ERR_NO_SPACE) : OK;
 }
@@ -157,9 +159,11 @@ result sim_file_append_open(struct process *base, const char *path, struct file 
             return not_found(diag, path);
         make(process, path);
     }
-    struct sim_file *file = sim_new(sizeof(*file));
+    struct sim_file *file = MEM_NEW(struct sim_file);
+    if (!file)
+        return diag_fail(diag, ERR_NO_MEMORY, "no memory to open %s", path);
     file->base.process = base;
-    file->path = mem_must(mem_strdup(path), strlen(path));
+    file->path = sim_strdup(path);
     *ret_file = &file->base;
     return OK;
 }

@@ -139,7 +139,9 @@ result sim_listen(struct loop *loop, const struct io_address *address,
         return diag_fail(diag, ERR_ADDRESS_IN_USE, "cannot listen on %s: the address is in use",
                          name);
     }
-    struct sim_listener *l = sim_new(sizeof(*l));
+    struct sim_listener *l = MEM_NEW(struct sim_listener);
+    if (!l)
+        return diag_fail(diag, ERR_NO_MEMORY, "no memory for a listener");
     l->base = (struct listener){.loop = loop, .fn = fn, .arg = arg};
     l->io.ready = look;
     l->address = at;
