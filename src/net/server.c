@@ -259,6 +259,7 @@ void server_free(struct server *server)
 {
     if (!server)
         return;
+    metrics_collect_end(server->metrics, server);
     for (size_t i = 0; i < server->listeners_len; i++)
         listener_close(server->listeners[i]);
     for (int i = 0; server->loops && i < server->loops_len; i++) {

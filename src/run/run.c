@@ -287,6 +287,7 @@ int run_role(const struct run_options *options)
     if (run->exit_code == EX_OK) {
         result r = boot(run, &diag);
         if (failed(r)) {
+            diag.code = diag.code ? diag.code : r.code; /* where nobody had more to say */
             say(&diag);
             run->exit_code = exit_code_of((enum err)r.code);
         } else {
