@@ -8,7 +8,7 @@ SEEDS ?= 200
 export BUILD
 
 .DEFAULT_GOAL := build
-.PHONY: help build run check test san tsan sim tidy format bench install clean
+.PHONY: help build run check test san tsan sim faults tidy format bench install clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
@@ -39,6 +39,12 @@ tsan: ## the tests tagged threads under TSan
 sim: ## the simulated world; SEEDS=200 runs
 	@tools/setup test
 	@WEIR_SIM_SEEDS=$(SEEDS) tools/test sim
+
+faults: ## each allocation and each system call fails in turn; minutes
+	@tools/setup test
+	@WEIR_TESTS=1 tools/build $(BUILD) plain tests
+	@WEIR_TESTS=1 tools/build $(BUILD)-san san tests
+	@tests/faults/run $(BUILD) $(BUILD)-san
 
 tidy: ## the rules of the house: layers, banned calls, sizes, format, clang-tidy
 	@tools/setup test

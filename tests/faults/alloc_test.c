@@ -46,6 +46,7 @@ struct scenario {
     struct expected answers[TALK_ANSWERS_MAX + 1]; /* up to the first with status 0 */
     int signal;                                    /* instead of a request, or during it */
     bool leaves;                                   /* the caller does not wait */
+    bool batched;                                  /* with another, in one run */
 };
 
 static void post(struct text *text, const char *path, const char *body)
@@ -209,6 +210,7 @@ static const struct scenario scenarios[] = {
     {"page and metadata",
      pages,
      {{200, "plus:predict"}, {200, "FP32"}, {200, "\"FP32\""}, {200, "plus"}}},
+    {"two in a batch", predict_small, {{200, "3.0"}}, .batched = true},
     {"caller leaves", predict_large, {{200, NULL}}, .leaves = true},
     {"reload (HUP)", .signal = SIGHUP},
     {"log reopened (USR1)", .signal = SIGUSR1},
@@ -234,20 +236,22 @@ static const char *folder(const char *variable)
 }
 
 /* What weir.yaml says; the second one takes no large body. */
-static void configure(struct process *server, bool small_bodies)
+static void configure(struct process *server, const struct scenario *scenario, bool small_bodies)
 {
     char yaml[2048];
     snprintf(yaml, sizeof(yaml),
              "version: 1\n"
              "models: {path: %s/tests/fixtures/models/plus.arith, backends_path: "
-             "%s/tests/conformance/backends, engines_path: /none}\n"
+             "%s/tests/conformance/backends, engines_path: /none, max_batch_size: %d, "
+             "max_queue_delay: 1ms}\n"
              "log: {path: /log/weir.log}\n"
              "server: {access_log: all, body_bytes_max: %s}\n",
-             folder("WEIR_SOURCE"), folder("WEIR_BUILD"), small_bodies ? "1KiB" : "4MiB");
+             folder("WEIR_SOURCE"), folder("WEIR_BUILD"), scenario->batched ? 8 : 1,
+             small_bodies ? "1KiB" : "4MiB");
     sim_file_put(server, "/weir.yaml", span_cstr(yaml));
 }
 
-static struct process *make_server(struct world *world)
+static struct process *make_server(struct world *world, const struct scenario *scenario)
 {
     static const struct span real = SPAN_INIT("it is the real file that is opened");
     struct process *server = sim_process_new(world, "server", LOOPS);
@@ -260,7 +264,7 @@ static struct process *make_server(struct world *world)
     sim_file_put(server, "/log/weir.log", SPAN(""));
     sim_env_put(server, "NOTIFY_SOCKET", "/notify");
     sim_env_put(server, "RUNTIME_DIRECTORY", "/run");
-    configure(server, false);
+    configure(server, scenario, false);
     return server;
 }
 
@@ -274,7 +278,8 @@ struct point {
     bool persistent;
     struct text request, plain;
     struct process *server;
-    struct talk talk;
+    struct talk talk, twin;
+    int talks; /* that are under way */
     struct io_post begin;
     struct io_timer timer;
     enum stage stage;
@@ -323,9 +328,8 @@ static bool is_error(const struct talk_answer *answer)
     return good;
 }
 
-static void check_answers(struct point *p)
+static void check_answers(struct point *p, const struct talk *talk)
 {
-    const struct talk *talk = &p->talk;
     if (talk->hung)
         wrong(p, "no answer, and no end of the connection");
     if (talk->broken)
@@ -383,7 +387,9 @@ static void fault_over(struct point *p)
     if (!ends)
         p->attempts = mem_fail_after(0, false);
     if (p->scenario->request)
-        check_answers(p);
+        check_answers(p, &p->talk);
+    if (p->scenario->batched)
+        check_answers(p, &p->twin);
     if (ends)
         return;
     p->stage = STAGE_NEXT;
@@ -398,7 +404,8 @@ static void talk_over(struct talk *talk)
     case STAGE_ARM: /* not before it is armed */
         break;
     case STAGE_FAULT:
-        fault_over(p);
+        if (--p->talks == 0)
+            fault_over(p);
         break;
     case STAGE_NEXT:
         if (talk->answers_len != 1 || !is_right(&talk->answers[0], &plain))
@@ -428,10 +435,14 @@ static void begin_fault(struct point *p)
     int sent = p->scenario->signal;
     p->talk.leaves = p->scenario->leaves;
     if (sent == SIGHUP)
-        configure(p->server, true);
+        configure(p->server, p->scenario, true);
     mem_fail_after(p->index, p->persistent);
-    if (p->scenario->request)
+    p->talks = !!p->scenario->request + p->scenario->batched;
+    if (p->talks > 0)
         talk_start(&p->talk, &address, text_span(&p->request), answers_of(p->scenario), talk_over,
+                   p);
+    if (p->talks > 1)
+        talk_start(&p->twin, &address, text_span(&p->request), answers_of(p->scenario), talk_over,
                    p);
     if (sent == SIGTERM)
         wait(p, 2 * IO_MS);
@@ -483,7 +494,7 @@ static bool point(const struct scenario *scenario, uint64_t index, bool persiste
     struct world *world = sim_world_new(index);
     struct process *caller = sim_process_new(world, "caller", 1);
     struct point p = {.scenario = scenario, .index = index, .persistent = persistent};
-    p.server = make_server(world);
+    p.server = make_server(world, scenario);
     text_init(&p.request, REQUEST_MAX);
     text_init(&p.plain, REQUEST_MAX);
     if (scenario->request)
@@ -493,6 +504,7 @@ static bool point(const struct scenario *scenario, uint64_t index, bool persiste
     predict_small(&p.plain);
     assert_false(failed(text_result(&p.request)));
     talk_init(&p.talk, process_loop(caller, 0));
+    talk_init(&p.twin, process_loop(caller, 0));
     p.begin.run = begin;
     p.timer.fired = go_on;
     loop_post(process_loop(caller, 0), &p.begin);
@@ -507,6 +519,7 @@ static bool point(const struct scenario *scenario, uint64_t index, bool persiste
     process_free(p.server);
     process_free(caller);
     talk_release(&p.talk);
+    talk_release(&p.twin);
     text_release(&p.request);
     text_release(&p.plain);
     sim_world_free(world);
@@ -531,7 +544,7 @@ static void each_allocation_may_fail(void **state)
     unsigned once = sweep(scenario, false), on = sweep(scenario, true);
     assert_true(once > 0 && on > 0);
     assert_int_equal(wrongs, 0);
-    print_message("%-20s allocations: once %u of %u, from there on %u of %u\n", scenario->name,
+    print_message("# %-20s allocations: once %u of %u, from there on %u of %u\n", scenario->name,
                   once, once, on, on);
     assert_int_equal(__lsan_do_recoverable_leak_check(), 0);
 }
