@@ -135,35 +135,35 @@ def points_of(deltas):
 
 
 class Tally:
-    """Per call: points reached. And what was wrong."""
+    """Per call: points reached, and how many of them did no harm."""
 
     def __init__(self, scenario):
         self.scenario = scenario
-        self.reached = {}
+        self.points = {}
         self.missed = 0
         self.wrong = []
 
-    def note(self, point, hits):
-        owner, call, kind = slot_key(point[0])
-        name = f"{call}{' for good' if point[3] else ''}"
-        if hits:
-            self.reached[name] = self.reached.get(name, 0) + 1
-        else:
-            self.missed += 1
-
-    def blame(self, point, wrong):
+    def note(self, point, hits, wrong=None):
         slot, nth, error, on = point
-        what = "a short count" if error == SHORT else errno.errorcode[error]
-        self.wrong.append(
-            f"{self.scenario}: {' '.join(slot_key(slot))} {nth}{' and on' if on else ''}, "
-            f"{what}: {wrong}"
-        )
+        owner, call, kind = slot_key(slot)
+        if not hits:
+            self.missed += 1
+            return
+        name = {"memory": "for good" if on else "once"}.get(call, call)
+        counts = self.points.setdefault(name, [0, 0])
+        counts[0] += wrong is None
+        counts[1] += 1
+        if wrong is not None:
+            what = "a short count" if error == SHORT else errno.errorcode[error]
+            which = f"{owner} {call} {kind} {nth}{' and on' if on else ''}"
+            self.wrong.append(f"{self.scenario}: {which}, {what}: {wrong}")
 
     def lines(self):
-        total = sum(self.reached.values())
-        calls = ", ".join(f"{name} {n}" for name, n in self.reached.items())
-        yield f"{self.scenario:20} {total - len(self.wrong)} of {total} points"
-        yield f"{'':20}   {calls}"
+        cells = [f"{name} {good} of {all_}" for name, (good, all_) in sorted(self.points.items())]
+        memory = [cell for cell in cells if cell.startswith(("once ", "for good "))]
+        calls = [cell for cell in cells if cell not in memory]
+        yield f"{self.scenario:20} allocations: {', '.join(reversed(memory))}"
+        yield f"{'':20} calls: {', '.join(calls)}"
         for wrong in self.wrong:
             yield f"  WRONG {wrong}"
 
@@ -212,8 +212,7 @@ def sweep_running(scenario, folder, share):
                 tally.note(point, hits)
             except (Wrong, OSError) as wrong:
                 program.control.disarm()
-                tally.note(point, 1)
-                tally.blame(point, wrong)
+                tally.note(point, 1, wrong)
                 program.close()
                 program, before = fresh()
         program.end()
@@ -295,8 +294,7 @@ def sweep_lives(scenario, folder, share):
         try:
             tally.note(point, one(folder, point))
         except (Wrong, OSError) as wrong:
-            tally.note(point, 1)
-            tally.blame(point, wrong)
+            tally.note(point, 1, wrong)
     return tally
 
 
@@ -316,7 +314,7 @@ def main():
         tally = sweep(scenario)
         wrong += len(tally.wrong)
         print(*tally.lines(), sep="\n", flush=True)
-        print(f"{'':20}   {time.monotonic() - began:.1f} s", flush=True)
+        print(f"{'':20} {time.monotonic() - began:.1f} s", flush=True)
     sys.exit(1 if wrong else 0)
 
 

@@ -16,9 +16,9 @@
  * seeded duration ends, in the caller's thread; names of inherited listeners are not
  * known; the one clock of a world is also the wall clock of its processes.
  *
- * Owner: the test. Threads: one. Running out of memory for
- * the simulator's own needs aborts, and base's test hook does not count them; where
- * production would fail (a stream, a listener, a file, a signal), so does the simulator.
+ * Owner: the test. Threads: one. Running out of memory for the simulator's own needs
+ * aborts, and base's test hook does not count them; where production would fail (a stream,
+ * a listener, a file, a signal), so does the simulator.
  */
 #pragma once
 

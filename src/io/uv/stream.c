@@ -25,7 +25,7 @@
 
 struct iouv_stream {
     struct stream base;
-    bool reading, is_unix, watched;
+    bool reading, is_unix;
     size_t write_len; /* of the present uv_write */
     union {
         uv_handle_t handle;
@@ -79,12 +79,11 @@ static struct iouv_stream *new_stream(struct loop *loop, bool is_unix)
     return s;
 }
 
-/* Before the library's first look at its descriptor (iouv_watch). An errno, or 0. */
+/* Before the library begins to watch its descriptor; while that is read, it does already.
+ * When nobody wants an event that came, the library takes the descriptor out of the set. */
 static int watch(struct iouv_stream *s)
 {
-    int errnum = s->watched ? 0 : iouv_watch(iouv_loop(s->base.loop), descriptor(s));
-    s->watched = errnum == 0;
-    return errnum;
+    return s->reading ? 0 : iouv_watch(iouv_loop(s->base.loop), descriptor(s));
 }
 
 /* Of one that nobody has seen yet. */
