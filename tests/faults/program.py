@@ -76,7 +76,7 @@ def whole_answers(data):
         data = rest[size:]
 
 
-def talk(address, data, wanted, patience=5.0, leaves=False):
+def talk(address, data, wanted, patience=10.0, leaves=False):
     """Sends, and gives the whole answers that come until there are enough or the end comes."""
     family = socket.AF_UNIX if isinstance(address, str) else socket.AF_INET
     got = b""
@@ -315,7 +315,7 @@ class Program:
         answers = talk(self.address, PLAIN, 1)
         if not answers or answers[0][0] != 200 or b"3.0" not in answers[0][2]:
             raise Wrong(f"the next request: {answers}")
-        until = time.monotonic() + 2
+        until = time.monotonic() + 5
         while (now := self.counters()) != before:
             if time.monotonic() > until:
                 raise Wrong(f"counters were {before} and are {now}")
