@@ -9,7 +9,7 @@ SECONDS_EACH ?= 600
 export BUILD
 
 .DEFAULT_GOAL := build
-.PHONY: help build run check test san tsan sim plants fuzz fuzz-merge cover differential tidy \
+.PHONY: help build run check test san tsan sim plants faults fuzz fuzz-merge cover differential tidy \
         format bench install clean
 
 help: ## list these targets
@@ -62,6 +62,12 @@ differential: ## the same bytes to Weir, nginx, HAProxy, Envoy, Go and h11
 	@tools/setup differential
 	@WEIR_TESTS=1 tools/build $(BUILD) plain tests/differential/differential-echo
 	@"$$(tools/setup --venv differential)/bin/python" tests/differential/run
+
+faults: ## each allocation and each system call fails in turn; minutes
+	@tools/setup test
+	@WEIR_TESTS=1 tools/build $(BUILD) plain tests
+	@WEIR_TESTS=1 tools/build $(BUILD)-san san tests
+	@tests/faults/run $(BUILD) $(BUILD)-san
 
 tidy: ## the rules of the house: layers, banned calls, sizes, format, clang-tidy
 	@tools/setup test

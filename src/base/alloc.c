@@ -12,7 +12,7 @@
  * nobody writes. */
 static struct {
     atomic_uint on; /* HOOK_ bits */
-    atomic_bool persistent;
+    atomic_bool held, persistent;
     atomic_uint_fast64_t attempts, fails_at;
     atomic_int_fast64_t blocks;
 } hook;
@@ -29,6 +29,8 @@ __attribute__((visibility("default"))) const char *const malloc_conf =
 
 static NOINLINE bool hook_refuses(void)
 {
+    if (atomic_load_explicit(&hook.held, memory_order_relaxed))
+        return false;
     uint64_t attempt = atomic_fetch_add_explicit(&hook.attempts, 1, memory_order_relaxed) + 1;
     uint64_t fails_at = atomic_load_explicit(&hook.fails_at, memory_order_relaxed);
     return attempt == fails_at ||
@@ -133,4 +135,9 @@ int64_t mem_count(bool on)
     else
         atomic_fetch_and_explicit(&hook.on, ~(unsigned)HOOK_COUNTS, memory_order_relaxed);
     return atomic_exchange_explicit(&hook.blocks, 0, memory_order_relaxed);
+}
+
+bool mem_fail_hold(bool held)
+{
+    return atomic_exchange_explicit(&hook.held, held, memory_order_relaxed);
 }

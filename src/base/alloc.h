@@ -37,6 +37,10 @@ uint64_t mem_fail_after(uint64_t countdown, bool persistent);
 /* Test hook: whether blocks are counted from now on. Returns how many more were taken than
  * given back since the call before; 0 when it was off. */
 int64_t mem_count(bool on);
+/* While held, allocations neither count nor fail: those of the test itself, and of the
+ * simulator around the code under test. Returns what held before, to be set again. For
+ * tests of one thread. */
+bool mem_fail_hold(bool held);
 
 /* A zeroed object of a type. */
 #define MEM_NEW(type) ((type *)mem_zalloc(1, sizeof(type)))

@@ -69,6 +69,19 @@ static void the_chosen_allocation_fails_and_the_next_succeeds(void **state)
     mem_free(third);
 }
 
+static void what_is_taken_while_the_hook_is_held_neither_counts_nor_fails(void **state)
+{
+    (void)state;
+    mem_fail_after(1, true);
+    assert_false(mem_fail_hold(true));
+    void *block = mem_alloc(1);
+    assert_true(mem_fail_hold(false));
+    assert_non_null(block);
+    assert_null(mem_alloc(1));
+    assert_int_equal(mem_fail_after(0, false), 1);
+    mem_free(block);
+}
+
 static void a_persistent_failure_stays_until_turned_off(void **state)
 {
     (void)state;
@@ -127,6 +140,7 @@ int main(void)
         cmocka_unit_test(aligned_memory_is_aligned),
         cmocka_unit_test(a_failed_realloc_leaves_the_block),
         cmocka_unit_test(the_chosen_allocation_fails_and_the_next_succeeds),
+        cmocka_unit_test(what_is_taken_while_the_hook_is_held_neither_counts_nor_fails),
         cmocka_unit_test(a_persistent_failure_stays_until_turned_off),
         cmocka_unit_test(blocks_are_counted_while_asked_for),
         cmocka_unit_test(leaving_scope_frees_what_was_not_handed_over),

@@ -99,8 +99,8 @@ static void uv_fail_name(struct process *process, const char *name, enum err cod
 }
 
 const struct driver uv_driver = {
-    "uv",   uv_make,     uv_clean,    uv_raise,        uv_put_file,
-    folder, uv_make_pem, 300 * IO_MS, uv_put_name, uv_put_services, uv_fail_name,
+    "uv",        uv_make,     uv_clean,    uv_raise,        uv_put_file,  folder,
+    uv_make_pem, 300 * IO_MS, uv_put_name, uv_put_services, uv_fail_name,
 };
 
 static struct world *world;
@@ -159,8 +159,8 @@ static void fail_name(struct process *process, const char *name, enum err code)
 }
 
 const struct driver sim_driver = {
-    "sim",    sim_make,  sim_clean, sim_signal,   sim_put_file,
-    "/files", sim_make_pem, 2 * IO_MS, put_name,  put_services, fail_name,
+    "sim",        sim_make,  sim_clean, sim_signal,   sim_put_file, "/files",
+    sim_make_pem, 2 * IO_MS, put_name,  put_services, fail_name,
 };
 
 /* ---- fixture --------------------------------------------------------------------- */

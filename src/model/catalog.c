@@ -119,7 +119,7 @@ result catalog_make(struct model_set *set)
 
 void catalog_free(struct model_set *set)
 {
-    for (int l = 0; l < set->loops_len; l++)
+    for (int l = 0; set->loops && l < set->loops_len; l++)
         mem_free(set->loops[l].views);
 }
 

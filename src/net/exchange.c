@@ -520,12 +520,22 @@ void exchange_respond(struct exchange *x, int status, const char *type, struct s
     x->codec->respond(x, &head, body);
 }
 
+static bool has_added(const struct exchange *x, const char *name)
+{
+    for (size_t i = 0; i < x->headers_len; i++)
+        if (span_is(x->headers[i].name, name))
+            return true;
+    return false;
+}
+
+/* The first reason stands: an error whose text there is no memory for fails once more. */
 void exchange_add_reason(struct exchange *x, enum err code, const char *detail)
 {
     char reason[256];
     int len = snprintf(reason, sizeof(reason), detail ? "%s; %s" : "%s", err_name(code), detail);
-    set_reason(x, span_of(reason, MIN((size_t)len, sizeof(reason) - 1)));
-    if (err_retryable(code))
+    if (!x->reason.ptr)
+        set_reason(x, span_of(reason, MIN((size_t)len, sizeof(reason) - 1)));
+    if (err_retryable(code) && !has_added(x, "Retry-After"))
         exchange_add_header(x, "Retry-After", SPAN("1"));
 }
 

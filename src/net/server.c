@@ -147,6 +147,7 @@ static void loop_accept(struct server_loop *sl, struct io_detached detached,
         handshake_start(sl, stream, tls);
         return;
     }
+    detached_close(sl->server->process, detached);
     connection_place_back(sl);
     tls_context_unref(tls);
 }
@@ -328,6 +329,7 @@ void server_free(struct server *server)
 {
     if (!server)
         return;
+    metrics_collect_end(server->metrics, server);
     for (size_t i = 0; i < server->listeners_len; i++)
         listener_close(server->listeners[i]);
     for (int i = 0; server->loops && i < server->loops_len; i++) {

@@ -23,7 +23,7 @@ struct server_loop {
     struct server_config config; /* as it holds for what comes now */
     struct quota load;           /* connections here; the accepting loop reads it */
     struct list connections;
-    struct list handshakes;     /* streams that will be connections */
+    struct list handshakes; /* streams that will be connections */
     struct io_lock handovers_lock;
     struct list handovers; /* handovers_lock: connections accepted for this loop */
     bool handovers_posted; /* handovers_lock */

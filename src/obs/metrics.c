@@ -118,6 +118,15 @@ result metrics_collect(struct metrics *metrics, void (*collect)(void *arg), void
     return OK;
 }
 
+void metrics_collect_end(struct metrics *metrics, const void *arg)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < metrics->collector_count; i++)
+        if (metrics->collectors[i].arg != arg)
+            metrics->collectors[kept++] = metrics->collectors[i];
+    metrics->collector_count = kept;
+}
+
 /* ---- definitions ---- */
 
 static bool word_valid(const char *word, size_t max)

@@ -108,6 +108,8 @@ void gauge_set(struct series *series, double value);
  * others count. It reads only what may be read from any thread. A scrape that
  * overlaps another does not call it again. ERR_EXHAUSTED beyond the limit. */
 result metrics_collect(struct metrics *metrics, void (*collect)(void *arg), void *arg);
+/* `arg` is about to go: its collectors are called no more. */
+void metrics_collect_end(struct metrics *metrics, const void *arg);
 
 /* Appends all metrics in Prometheus' text format 0.0.4
  * (prometheus/docs docs/instrumenting/exposition_formats.md). Fails as `out` does. */

@@ -411,6 +411,18 @@ static void collectors_run_once_a_scrape(void **state)
     assert_true(is(metrics_collect(f->metrics, collect_depth, &calls), ERR_EXHAUSTED));
 }
 
+static void a_collector_that_was_ended_is_called_no_more(void **state)
+{
+    struct fixture *f = *state;
+    int first = 0, second = 0;
+    assert_false(failed(metrics_collect(f->metrics, collect_depth, &first)));
+    assert_false(failed(metrics_collect(f->metrics, collect_depth, &second)));
+    metrics_collect_end(f->metrics, &first);
+    scrape(f);
+    assert_int_equal(first, 0);
+    assert_int_equal(second, 1);
+}
+
 static void a_counter_kept_elsewhere_is_shown_with_what_was_added(void **state)
 {
     struct fixture *f = *state;
@@ -525,6 +537,7 @@ int main(void)
         TEST(beyond_series_max_one_overflow_series_takes_all),
         TEST(without_memory_the_overflow_series_is_handed_out),
         TEST(collectors_run_once_a_scrape),
+        TEST(a_collector_that_was_ended_is_called_no_more),
         TEST(a_counter_kept_elsewhere_is_shown_with_what_was_added),
         TEST(a_quantile_is_in_the_exposed_unit),
         TEST(a_full_text_fails_and_the_next_scrape_is_whole),

@@ -38,6 +38,8 @@ static void check_line(struct text *out, bool passed, const char *name, struct t
     text_clear(detail);
 }
 
+#define TEXT_TYPE "text/plain; charset=utf-8"
+
 enum { HEALTH_LIVE = 1, HEALTH_READY = 2 };
 
 static bool checks_run(struct run_loop *here, int which, struct text *out)
@@ -83,16 +85,17 @@ static void health(struct exchange *x, void *arg, int which, const char *name)
     struct text out;
     text_init(&out, 65536);
     bool passed = checks_run(here, which, &out);
-    if (!is_verbose(x) && passed) {
-        text_clear(&out);
-        text_str(&out, "ok");
-    } else {
-        text_printf(&out, "%s check %s\n", name, passed ? "passed" : "failed");
-    }
-    char *body = arena_copy(exchange_arena(x), text_span(&out));
-    size_t len = body ? out.len : 0;
+    text_printf(&out, "%s check %s\n", name, passed ? "passed" : "failed");
+    char *body = failed(text_result(&out)) ? NULL : arena_copy(exchange_arena(x), text_span(&out));
+    size_t len = out.len;
     text_release(&out);
-    exchange_respond(x, passed ? 200 : 503, "text/plain; charset=utf-8", span_of(body, len));
+    /* What a probe asks is answered though memory is short. */
+    if (passed && !is_verbose(x))
+        exchange_respond(x, 200, TEXT_TYPE, SPAN("ok"));
+    else if (body)
+        exchange_respond(x, passed ? 200 : 503, TEXT_TYPE, span_of(body, len));
+    else
+        exchange_fail(x, passed ? ERR_NO_MEMORY : ERR_UNAVAILABLE, NULL);
 }
 
 static void livez(struct exchange *x, void *arg)

@@ -319,6 +319,7 @@ static int prepare(struct run *run, struct run_findings *findings)
     result r = boot_unheard(run, diag);
     if (!failed(r))
         return EX_OK;
+    diag->code = diag->code ? diag->code : r.code; /* where nobody had more to say */
     findings->errors.count = 1;
     return exit_code_of((enum err)r.code);
 }
@@ -346,6 +347,7 @@ static int begin(struct run *run)
     result r = boot_heard(run, &diag);
     if (!failed(r))
         return EX_OK;
+    diag.code = diag.code ? diag.code : r.code; /* where nobody had more to say */
     say(&diag);
     return exit_code_of((enum err)r.code);
 }

@@ -190,6 +190,15 @@ static const char page_head[] =
     "dt{opacity:.7}dd{margin:0}footer{margin-top:3rem;opacity:.8}"
     "</style></head><body>\n";
 
+/* A piece that failed fails the page. */
+static void escaped_piece(struct text *out, struct text *piece)
+{
+    if (piece->error)
+        out->error = piece->error;
+    escaped(out, text_span(piece));
+    text_clear(piece);
+}
+
 static void html_model(struct text *out, const struct serve *serve,
                        const struct model_version *version)
 {
@@ -205,19 +214,17 @@ static void html_model(struct text *out, const struct serve *serve,
         const struct weir_model_info *info = version_info(version);
         ports_line(&piece, info->inputs, info->inputs_len);
         text_str(out, "<dl><dt>takes</dt><dd>");
-        escaped(out, text_span(&piece));
-        text_clear(&piece);
+        escaped_piece(out, &piece);
         ports_line(&piece, info->outputs, info->outputs_len);
         text_str(out, "</dd><dt>gives</dt><dd>");
-        escaped(out, text_span(&piece));
-        text_clear(&piece);
+        escaped_piece(out, &piece);
         example_curl(&piece, serve, version);
         text_str(out, "</dd></dl><pre>");
     } else {
         text_str(&piece, version_error_text(version));
         text_str(out, "<pre>");
     }
-    escaped(out, text_span(&piece));
+    escaped_piece(out, &piece);
     text_str(out, "</pre>\n");
     text_release(&piece);
 }

@@ -119,8 +119,12 @@ static result plug_ins(struct serve *serve, const char *configured, const char *
 static result new_models(struct serve *serve, struct diag *diag)
 {
     const struct serve_config *config = run_config(serve->run, &serve_module);
-    TRY(plug_ins(serve, config->backends_path, "backends", &serve->backends));
-    TRY(plug_ins(serve, config->engines_path, "engines", &serve->engines));
+    result r = plug_ins(serve, config->backends_path, "backends", &serve->backends);
+    if (!failed(r))
+        r = plug_ins(serve, config->engines_path, "engines", &serve->engines);
+    if (failed(r))
+        return diag_fail(diag, (enum err)r.code, "cannot tell where the plug-ins are: %s",
+                         err_text((enum err)r.code));
     struct model_set_options options = {
         .process = run_process(serve->run),
         .metrics = run_metrics(serve->run),

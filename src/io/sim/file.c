@@ -264,7 +264,9 @@ result sim_file_append_open(struct process *base, const char *path, struct file 
         return diag_fail(diag, ERR_IO, "cannot open %s: Is a directory", path);
     if (!node)
         node = make_child(folder, name, false, process_wall(base));
-    struct sim_file *file = sim_new(sizeof(*file));
+    struct sim_file *file = MEM_NEW(struct sim_file);
+    if (!file)
+        return diag_fail(diag, ERR_NO_MEMORY, "no memory to open %s", path);
     file->base.process = base;
     file->file = node;
     node->refs++;
@@ -314,7 +316,9 @@ result sim_file_append(struct file *base, struct span bytes)
         }
     }
     sim_trace(process->world, "append", taken.len, bytes.len);
+    bool held = mem_fail_hold(true); /* a disk is no heap */
     text_append(&node->bytes, taken);
+    mem_fail_hold(held);
     text_must(&node->bytes);
     node->modified_at = process_wall(&process->base);
     return taken.len < bytes.len ? fail(ERR_NO_SPACE) : OK;

@@ -232,10 +232,15 @@ result sim_listen(struct loop *loop, const struct io_address *address,
                   struct listener **ret_listener, struct diag *diag)
 {
     struct sim_process *process = sim_process(loop->process);
+    struct sim_listener *l = MEM_NEW(struct sim_listener);
+    if (!l)
+        return diag_fail(diag, ERR_NO_MEMORY, "no memory for a listener");
     struct sim_socket *socket = inherited(process, options->name);
-    if (!socket)
-        TRY(bind_new(process, address, options, &socket, diag));
-    struct sim_listener *l = sim_new(sizeof(*l));
+    result r = socket ? OK : bind_new(process, address, options, &socket, diag);
+    if (failed(r)) {
+        mem_free(l);
+        return r;
+    }
     l->base = (struct listener){.loop = loop, .fn = fn, .arg = arg};
     l->io.ready = look;
     l->socket = socket;

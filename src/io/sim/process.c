@@ -86,11 +86,11 @@ void sim_env_put(struct process *process, const char *name, const char *value)
     struct sim_env *env = find_env(process, name);
     if (!env) {
         env = sim_new(sizeof(*env));
-        env->name = mem_must(mem_strdup(name), strlen(name));
+        env->name = sim_strdup(name);
         list_push(&sim_process(process)->host->env, &env->node);
     }
     mem_free(env->value);
-    env->value = mem_must(mem_strdup(value), strlen(value));
+    env->value = sim_strdup(value);
 }
 
 static void signal_came(struct io_post *post)
@@ -114,7 +114,9 @@ static result watch_signal(struct process *base, int signal_number,
     struct sim_process *process = sim_process(base);
     if (find_watch(base, signal_number))
         return fail(ERR_EXISTS);
-    struct sim_watch *watch = sim_new(sizeof(*watch));
+    struct sim_watch *watch = MEM_NEW(struct sim_watch);
+    if (!watch)
+        return fail(ERR_NO_MEMORY);
     *watch = (struct sim_watch){.next = process->watches,
                                 .post.run = signal_came,
                                 .signal_number = signal_number,

@@ -19,7 +19,9 @@
  * Worlds that many seeds play are written with io/sim/test_world.h; docs/simulator.md
  * shows how.
  *
- * Owner: the test. Threads: one. Running out of memory aborts.
+ * Owner: the test. Threads: one. Running out of memory for the simulator's own needs
+ * aborts, and base's test hook does not count them; where production would fail (a stream,
+ * a listener, a file, a signal), so does the simulator.
  */
 #pragma once
 

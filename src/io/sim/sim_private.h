@@ -164,8 +164,10 @@ static inline bool sim_scheduled(const struct sim_event *event)
 void sim_trace(struct world *world, const char *what, uint64_t a, uint64_t b);
 /* Whether it happens, this time. */
 bool sim_chance(struct world *world, uint64_t per, uint64_t of);
-/* A zeroed block; no memory aborts. */
+/* A zeroed block, and a copy, of the simulator's own: the test hook does not reach them,
+ * and no memory aborts. What production takes from the heap is taken by MEM_NEW. */
 void *sim_new(size_t size);
+char *sim_strdup(const char *text);
 /* Kept for `sim_datagrams`. */
 void sim_datagram_record(struct world *world, const char *path, struct span bytes);
 struct sim_host *sim_host(struct world *world, const char *name);

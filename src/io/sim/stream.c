@@ -74,7 +74,9 @@ static void look(struct sim_io *io)
 
 static struct sim_stream *new_stream(struct loop *loop, struct sim_end *end)
 {
-    struct sim_stream *s = sim_new(sizeof(*s));
+    struct sim_stream *s = MEM_NEW(struct sim_stream);
+    if (!s)
+        return NULL;
     s->base.loop = loop;
     s->base.ops = &sim_stream_ops;
     s->io.ready = look;
@@ -89,7 +91,10 @@ result sim_adopt(struct loop *loop, struct io_detached detached, struct stream *
 {
     struct sim_end *end = (struct sim_end *)(intptr_t)detached.handle;
     ASSERT(end->process && !end->stream);
-    *ret_stream = &new_stream(loop, end)->base;
+    struct sim_stream *s = new_stream(loop, end);
+    if (!s)
+        return fail(ERR_NO_MEMORY);
+    *ret_stream = &s->base;
     return OK;
 }
 
@@ -169,6 +174,8 @@ result sim_connect(struct loop *loop, const struct io_address *address, struct s
     if (process->descriptors_now >= process->descriptors_max)
         return fail(ERR_NO_DESCRIPTORS);
     struct sim_stream *s = new_stream(loop, NULL);
+    if (!s)
+        return fail(ERR_NO_MEMORY);
     s->to = *address;
     s->counted = true;
     process->descriptors_now++;

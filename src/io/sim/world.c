@@ -12,7 +12,16 @@ struct datagram {
 
 void *sim_new(size_t size)
 {
-    return mem_must(mem_zalloc(1, size), size);
+    bool held = mem_fail_hold(true);
+    void *ptr = mem_must(mem_zalloc(1, size), size);
+    mem_fail_hold(held);
+    return ptr;
+}
+
+char *sim_strdup(const char *text)
+{
+    size_t size = strlen(text) + 1;
+    return memcpy(sim_new(size), text, size);
 }
 
 /* SplitMix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number generators",
@@ -205,7 +214,7 @@ struct sim_host *sim_host(struct world *world, const char *name)
             return host;
     }
     struct sim_host *host = sim_new(sizeof(*host));
-    host->name = mem_must(mem_strdup(name), strlen(name));
+    host->name = sim_strdup(name);
     list_init(&host->env);
     host->root = sim_folder_new();
     host->disk_room = UINT64_MAX;
@@ -221,7 +230,9 @@ void sim_schedule(struct world *world, struct sim_event *event, io_time at)
     event->at = MAX(at, world->now);
     event->tie = sim_draw(world);
     event->serial = world->serial++;
+    bool held = mem_fail_hold(true);
     result r = heap_push(&world->events, &event->node);
+    mem_fail_hold(held);
     mem_must(failed(r) ? NULL : event, sizeof(*event));
 }
 
@@ -281,9 +292,11 @@ static void text_must(const struct text *text)
 void sim_datagram_record(struct world *world, const char *path, struct span bytes)
 {
     struct datagram *d = sim_new(sizeof(*d));
-    d->path = mem_must(mem_strdup(path), strlen(path));
+    d->path = sim_strdup(path);
     text_init(&d->bytes, bytes.len);
+    bool held = mem_fail_hold(true);
     text_append(&d->bytes, bytes);
+    mem_fail_hold(held);
     text_must(&d->bytes);
     list_push(&world->datagrams, &d->node);
     sim_trace(world, "datagram", bytes.len, 0);

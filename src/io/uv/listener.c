@@ -41,9 +41,17 @@ static int accept_one(int fd)
 
 static void accepts(uv_poll_t *poll, int status, int events);
 
+static void rest(struct iouv_listener *l)
+{
+    uv_poll_stop(&l->poll);
+    timer_start(l->base.loop, &l->rest, iouv_clock(l->base.loop->process) + REST);
+}
+
 static void start(struct iouv_listener *l)
 {
     uv_poll_start(&l->poll, UV_READABLE, accepts);
+    if (iouv_watch(iouv_loop(l->base.loop), l->fd) != 0)
+        rest(l);
 }
 
 static void rested(struct io_timer *timer)
@@ -51,12 +59,6 @@ static void rested(struct io_timer *timer)
     struct iouv_listener *l = CONTAINER_OF(timer, struct iouv_listener, rest);
     if (!l->paused)
         start(l);
-}
-
-static void rest(struct iouv_listener *l)
-{
-    uv_poll_stop(&l->poll);
-    timer_start(l->base.loop, &l->rest, iouv_clock(l->base.loop->process) + REST);
 }
 
 /* Out of descriptors, which the kernel tells before it looks whether anybody waits: the

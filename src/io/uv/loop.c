@@ -4,7 +4,9 @@
  * while the end of turn left something behind. */
 #include "io/uv/uv_private.h"
 
+#include <errno.h>
 #include <fcntl.h>
+#include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
@@ -126,6 +128,13 @@ result iouv_loop_grow(struct iouv_loop *loop, int descriptors, struct diag *diag
     if (r < 0)
         return diag_fail_errno(diag, -r, "prepare an event loop for %d descriptors", descriptors);
     return OK;
+}
+
+int iouv_watch(struct iouv_loop *loop, int fd)
+{
+    struct epoll_event none = {.data.fd = fd}; /* as the library has it */
+    int r = epoll_ctl(uv_backend_fd(&loop->uv), EPOLL_CTL_ADD, fd, &none);
+    return r == 0 || errno == EEXIST ? 0 : errno;
 }
 
 void iouv_loop_run(struct iouv_loop *loop)

@@ -5,6 +5,7 @@
 
 #include <ares.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -220,10 +221,31 @@ static result make_loops(struct iouv_process *process, int descriptors, struct d
     return OK;
 }
 
+/* Its table of descriptors is all that the library grows while we use it, and it would
+ * abort without a word. */
+static void *library_realloc(void *ptr, size_t size)
+{
+    return mem_must(mem_realloc(ptr, size), size);
+}
+
+/* The library's memory comes through base's door. Its first loop makes a pipe, and it aborts
+ * where there is none to be had; so that is asked for first. */
+static result library_init(struct diag *diag)
+{
+    int ends[2];
+    uv_replace_allocator(mem_alloc, library_realloc, mem_zalloc, mem_free);
+    if (pipe2(ends, O_CLOEXEC) != 0)
+        return diag_fail_errno(diag, errno, "make an event loop's pipe");
+    close(ends[0]);
+    close(ends[1]);
+    return OK;
+}
+
 static result start(struct iouv_process *process, const struct io_uv_options *options,
                     struct diag *diag)
 {
     struct process *base = &process->base;
+    TRY(library_init(diag));
     TRY(iouv_pools_init(process, diag));
     int descriptors = 0;
     if (options->connections_max > 0) {

@@ -82,6 +82,13 @@ static struct iouv_stream *new_stream(struct loop *loop, bool is_unix)
     return s;
 }
 
+/* Before the library begins to watch its descriptor; while that is read, it does already.
+ * When nobody wants an event that came, the library takes the descriptor out of the set. */
+static int watch(struct iouv_stream *s)
+{
+    return s->reading ? 0 : iouv_watch(iouv_loop(s->base.loop), descriptor(s));
+}
+
 static void iouv_close(struct stream *stream, enum stream_close_how how);
 
 /* Of one that nobody has seen yet. */
@@ -127,6 +134,8 @@ static result connect_tcp(struct loop *loop, const struct sockaddr_storage *to,
     uv_tcp_nodelay(&s->uv.tcp, 1);
     s->request.connect.data = s;
     int r = uv_tcp_connect(&s->request.connect, &s->uv.tcp, (const struct sockaddr *)to, connected);
+    if (r == 0)
+        r = -watch(s);
     if (r < 0) {
         discard(s);
         return fail(err_of_uv(r));
@@ -208,7 +217,9 @@ static void iouv_read(struct stream *stream)
     struct iouv_stream *s = iouv_stream(stream);
     if (s->reading)
         return;
-    int r = uv_read_start(&s->uv.stream, offer_room, has_read);
+    int r = descriptor(s) >= 0 ? -watch(s) : 0;
+    if (r == 0)
+        r = uv_read_start(&s->uv.stream, offer_room, has_read);
     s->reading = r == 0;
     if (r < 0) /* a connection that was never made */
         stream_read_refused(stream, err_of_uv(r));
@@ -268,7 +279,9 @@ static void iouv_write(struct stream *stream)
     for (int i = 0; i < count; i++)
         s->write_len += parts[i].len;
     s->request.write.data = s;
-    int r = uv_write(&s->request.write, &s->uv.stream, (const uv_buf_t *)parts, (unsigned)count,
+    int r = -watch(s);
+    if (r == 0)
+        r = uv_write(&s->request.write, &s->uv.stream, (const uv_buf_t *)parts, (unsigned)count,
                      has_written);
     if (r < 0)
         stream_write_done(stream, err_of_uv(r));

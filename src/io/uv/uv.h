@@ -22,6 +22,7 @@ struct io_uv_options {
     uint64_t connections_max;
 };
 
-/* The threads of loops 1 and on exist afterwards and wait for `process_run`. */
+/* The threads of loops 1 and on exist afterwards and wait for `process_run`; so do the
+ * workers, for jobs. */
 result uv_process_new(const struct io_uv_options *options, struct process **ret_process,
                       struct diag *diag);

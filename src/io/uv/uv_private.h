@@ -37,7 +37,7 @@ struct iouv_loop {
     uint8_t scratch[IOUV_SCRATCH];
 };
 
-/* One kind of work: its queue and its threads, made at the first submit. */
+/* One kind of work: its queue and its threads. */
 struct iouv_pool {
     struct process *process;
     pthread_mutex_t mutex;
@@ -119,6 +119,10 @@ result iouv_loop_init(struct iouv_loop *loop, struct process *process, int index
                       struct diag *diag);
 /* Grows the library's table to descriptors below `descriptors`. */
 result iouv_loop_grow(struct iouv_loop *loop, int descriptors, struct diag *diag);
+/* Puts a descriptor into the kernel's set before the library does, which aborts where there
+ * is no room (max_user_watches, memory): then nothing is left to it but a change, which
+ * needs none. Just before the library starts to watch. An errno, or 0. */
+int iouv_watch(struct iouv_loop *loop, int fd);
 void iouv_loop_run(struct iouv_loop *loop);
 void iouv_loop_release(struct iouv_loop *loop);
 void iouv_wake(struct loop *loop);
@@ -167,7 +171,8 @@ int iouv_inherited_take(struct iouv_process *process, const char *name,
 
 /* work.c */
 result iouv_pools_init(struct iouv_process *process, struct diag *diag);
-/* Finishes all that is queued and ends the threads; a later submit starts new ones. */
+/* Finishes all that is queued and ends the threads. What is submitted later waits for the
+ * release, which runs it on the caller's thread. */
 void iouv_pools_join(struct iouv_process *process);
 void iouv_pools_release(struct iouv_process *process);
 void iouv_work_submit(struct process *process, enum io_work_kind kind, struct io_work *work);

@@ -54,15 +54,16 @@ static void *worker(void *arg)
     return NULL;
 }
 
-/* With the mutex. As many as can be had, at least one. */
-static void hire(struct iouv_pool *pool)
+/* As many threads as can be had, at least one: at the start, since a job that is submitted
+ * cannot fail. An errno. */
+static int hire(struct iouv_pool *pool)
 {
-    pool->born = 0;
-    while (pool->threads < pool->process->threads[pool->kind] &&
-           iouv_thread_start(&pool->ids[pool->threads], worker, pool) == 0)
-        pool->threads++;
-    /* Nothing that was promised could be kept without a thread. */
-    ASSERT(pool->threads > 0);
+    int r = 0;
+    while (r == 0 && pool->threads < pool->process->threads[pool->kind]) {
+        r = iouv_thread_start(&pool->ids[pool->threads], worker, pool);
+        pool->threads += r == 0;
+    }
+    return pool->threads > 0 ? 0 : r;
 }
 
 void iouv_work_submit(struct process *process, enum io_work_kind kind, struct io_work *work)
@@ -75,8 +76,6 @@ void iouv_work_submit(struct process *process, enum io_work_kind kind, struct io
     else
         pool->first = work;
     pool->last = work;
-    if (pool->threads == 0)
-        hire(pool);
     pthread_cond_signal(&pool->filled);
     pthread_mutex_unlock(&pool->mutex);
 }
@@ -100,6 +99,9 @@ result iouv_pools_init(struct iouv_process *process, struct diag *diag)
         pool->ids = mem_zalloc((size_t)process->base.threads[i], sizeof(*pool->ids));
         if (!pool->ids)
             return diag_fail(diag, ERR_NO_MEMORY, "no memory for the workers");
+        int r = hire(pool);
+        if (r != 0)
+            return diag_fail_errno(diag, r, "start a worker");
     }
     return OK;
 }
@@ -114,25 +116,36 @@ static void join(struct iouv_pool *pool)
     for (int i = 0; i < threads; i++)
         pthread_join(pool->ids[i], NULL);
     pthread_mutex_lock(&pool->mutex);
-    pool->ending = false;
     pool->threads = 0;
     pthread_mutex_unlock(&pool->mutex);
+}
+
+/* What was submitted while its threads left, or after: here. */
+static bool run_rest(struct iouv_pool *pool)
+{
+    struct iouv_thread before = iouv_thread;
+    bool any = false;
+    iouv_thread = (struct iouv_thread){.worker_of = pool->process};
+    for (struct io_work *work; (work = next_job(pool)); any = true) {
+        pthread_mutex_unlock(&pool->mutex);
+        work_run(work);
+        pthread_mutex_lock(&pool->mutex);
+    }
+    iouv_thread = before;
+    return any;
 }
 
 /* A job may submit one of another kind while its own ends: until nothing is left. */
 void iouv_pools_join(struct iouv_process *process)
 {
-    bool left = true;
-    while (left) {
+    for (int i = 0; i < WORK_KINDS; i++)
+        join(&process->pools[i]);
+    for (bool left = true; left;) {
         left = false;
-        for (int i = 0; i < WORK_KINDS; i++)
-            join(&process->pools[i]);
         for (int i = 0; i < WORK_KINDS; i++) {
             struct iouv_pool *pool = &process->pools[i];
             pthread_mutex_lock(&pool->mutex);
-            if (pool->first && pool->threads == 0)
-                hire(pool);
-            left = left || pool->threads > 0;
+            left = run_rest(pool) || left;
             pthread_mutex_unlock(&pool->mutex);
         }
     }

@@ -1,0 +1,160 @@
+"""What the program is asked to do while one of its calls fails, and what is right then."""
+
+import contextlib
+import re
+import signal
+import socket
+import time
+
+from program import METRICS, PLAIN, Wrong, predict, request, talk
+
+class Requests:
+    """A connection with these bytes, and the answers that it gets without a fault."""
+
+    def __init__(self, name, data, *expected, loop=0, admin=False, leaves=False):
+        self.name, self.data, self.expected = name, data, expected
+        self.loop, self.admin, self.leaves = loop, admin, leaves
+
+    def begin(self, program):
+        if self.loop:
+            program.hold()
+
+    def run(self, program):
+        address = program.admin if self.admin else program.address
+        return talk(address, self.data, len(self.expected), leaves=self.leaves)
+
+    def judge(self, program, answers, faultless):
+        if faultless and not self.leaves and len(answers) < len(self.expected):
+            raise Wrong(f"without a fault: {answers}")
+        for (status, head, body), (wanted, has) in zip(answers, self.expected, strict=False):
+            right = status == wanted and has in body
+            error = status in (429, 500, 503) and re.search(rb"\r\nContent-Type: ", head)
+            if not right and (faultless or not error):
+                raise Wrong(f"answered {status} {body[:300]!r}, expected {wanted}")
+
+
+class Reload:
+    name = "reload (HUP)"
+    loop = 0
+
+    def begin(self, program):
+        pass
+
+    def run(self, program):
+        program.configure("1KiB")
+        program.reload()
+
+    def judge(self, program, result, faultless):
+        """Whatever became of it, the next one holds."""
+        for body_max, wanted in (("1KiB", 413), ("4MiB", 200)):
+            program.configure(body_max)
+            program.reload()
+            until = time.monotonic() + 5
+            while (answers := talk(program.address, predict(500), 1)) and answers[0][0] != wanted:
+                if time.monotonic() > until:
+                    raise Wrong(f"after the next reload: {answers[0][0]}, expected {wanted}")
+                time.sleep(0.005)
+
+
+class Reopen:
+    name = "log reopened (USR1)"
+    loop = 0
+
+    def begin(self, program):
+        pass
+
+    def rotate(self, program, patience):
+        program.log.rename(program.log.with_suffix(".1"))
+        program.signal(signal.SIGUSR1)
+        until = time.monotonic() + patience
+        while not program.log.exists() and time.monotonic() < until:
+            time.sleep(0.001)
+            talk(program.address, request("GET", "/livez"), 1)
+
+    def run(self, program):
+        self.rotate(program, 0.05)
+
+    def judge(self, program, result, faultless):
+        if not program.log.exists():
+            program.log.touch()
+        self.rotate(program, 5)
+        if not program.log.exists():
+            raise Wrong("the next USR1 opened no log")
+        size = program.log.stat().st_size
+        talk(program.address, request("GET", "/livez"), 1)
+        until = time.monotonic() + 5
+        while program.log.stat().st_size == size:
+            if time.monotonic() > until:
+                raise Wrong("nothing is logged after the next USR1")
+            time.sleep(0.002)
+
+
+class Drain:
+    """TERM while a request runs; the process ends by itself."""
+
+    name = "drain (TERM)"
+
+    def run(self, program):
+        with socket.create_connection(program.address) as sock:
+            sock.settimeout(5)
+            data = predict(20000)
+            with contextlib.suppress(ConnectionError):
+                sock.sendall(data[:-10])
+            program.signal(signal.SIGTERM)
+            time.sleep(0.005)
+            try:
+                sock.sendall(data[-10:])
+                while sock.recv(1 << 20):
+                    pass
+            except ConnectionError:
+                pass
+            except TimeoutError:
+                raise Wrong("a drain without an end") from None
+
+
+class Start:
+    """From the first instruction to ready; then a request, TERM and the end."""
+
+    name = "start"
+
+
+def chunked(data, size=30000):
+    head, _, body = data.partition(b"\r\n\r\n")
+    head = re.sub(rb"Content-Length: \d+", b"Transfer-Encoding: chunked", head)
+    parts = [body[i : i + size] for i in range(0, len(body), size)]
+    return head + b"\r\n\r\n" + b"".join(b"%x\r\n%s\r\n" % (len(p), p) for p in parts) + b"0\r\n\r\n"
+
+
+INFER = request(
+    "POST",
+    "/v2/models/plus/infer",
+    b'{"inputs":[{"name":"a","datatype":"FP32","shape":[2],"data":[1,3]},'
+    b'{"name":"b","datatype":"FP32","shape":[2],"data":[2,4]}]}',
+)
+ERRORS = (
+    request("GET", "/nowhere")
+    + request("POST", "/v1/models/absent:predict", b"{}")
+    + request("POST", "/v1/models/plus:predict", b"{")
+)
+
+SCENARIOS = [
+    Requests("predict", PLAIN, (200, b"3.0")),
+    Requests("infer, loop 1", INFER, (200, b"outputs"), loop=1),
+    Requests("predict 300 kB", predict(30000), (200, b"outputs"), loop=1),
+    Requests("predict chunked", chunked(predict(9000)), (200, b"outputs")),
+    Requests("pipelined", PLAIN + INFER + PLAIN, (200, b"3.0"), (200, b"outputs"), (200, b"3.0")),
+    Requests("errors", ERRORS, (404, b""), (404, b"absent"), (400, b"")),
+    Requests(
+        "health and metrics",
+        request("GET", "/readyz?verbose") + METRICS,
+        (200, b"[+]"),
+        (200, b"weir_"),
+    ),
+    Requests("page", request("GET", "/", fields="Accept: text/html\r\n"), (200, b"</html>")),
+    Requests("admin socket", METRICS, (200, b"weir_"), admin=True),
+    Requests("caller leaves", predict(30000), (200, b""), loop=1, leaves=True),
+    Reload(),
+    Reopen(),
+    Start(),
+    Drain(),
+]
