@@ -177,3 +177,28 @@ def test_the_page_on_configuration_shows_what_the_program_says(tmp_path):
     )
     checked = running.run_weir("check", "--config", "weir.yaml", cwd=tmp_path)
     assert checked.stderr in text
+
+
+# ---- promises ----
+
+
+def promises():
+    """The last cell of each row of docs/reliability.md's tables of promises."""
+    text = (running.SOURCE / "docs" / "reliability.md").read_text()
+    for table in re.findall(r"^\| promise \|.*\n\|[-|]+\n((?:\|.*\n)+)", text, re.MULTILINE):
+        for row in table.splitlines():
+            promise, _, tests = (cell.strip() for cell in row.strip("|").rsplit("|", 2))
+            yield promise, tests
+
+
+@pytest.mark.parametrize("promise, tests", list(promises()), ids=lambda text: text[:40])
+def test_each_promise_names_a_test_that_is_there(promise, tests):
+    names = re.findall(r"`([^`]+)`", tests)
+    assert names and re.sub(r"`[^`]+`|[ ,]", "", tests) == "", tests
+    targets = re.findall(r"^([\w-]+):", (running.SOURCE / "Makefile").read_text(), re.MULTILINE)
+    for name in names:
+        if name.startswith("make "):
+            assert name.removeprefix("make ") in targets, name
+        else:
+            file, _, test = name.partition("::")
+            assert re.search(rf"\b{test}\(", (running.SOURCE / file).read_text()), name
