@@ -63,7 +63,7 @@ def _latency_us(bench, weir, script):
 def _reloaded(weir):
     with Client(weir.port) as client:
         text = client.ask(request_bytes("/metrics")).decode()
-    found = re.findall(r'^weir_config_reloads_total\{.*"ok".*\} (\d+)$', text, re.M)
+    found = re.findall(r'^weir_config_reloads_total\{result="success"\} (\d+)$', text, re.M)
     return sum(map(int, found))
 
 

@@ -36,7 +36,7 @@ static void print_help(FILE *out)
           "commands:\n",
           out);
     for (size_t i = 0; commands[i].name; i++)
-        fprintf(out, "  %-10s %s\n", commands[i].name, commands[i].summary);
+        fprintf(out, "  %-11s %s\n", commands[i].name, commands[i].summary);
     fputs("\n"
           "A first answer, from a folder of models:\n"
           "  weir serve examples/digits/model\n",

@@ -63,6 +63,7 @@ struct connection {
     struct server_loop *sl;
     struct stream *stream;
     uint32_t exchanges; /* in flight */
+    bool secure;        /* over TLS */
     char *client;       /* the subject of the certificate that it gave; NULL: none */
 };
 

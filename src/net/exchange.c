@@ -302,6 +302,11 @@ struct loop *exchange_loop(const struct exchange *x)
     return x->sl->loop;
 }
 
+bool exchange_secure(const struct exchange *x)
+{
+    return x->connection->secure;
+}
+
 void exchange_set_data(struct exchange *x, void *data)
 {
     x->data = data;

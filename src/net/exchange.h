@@ -48,6 +48,8 @@ struct span exchange_header(const struct exchange *x, struct span name);
 int64_t exchange_content_length(const struct exchange *x);
 struct arena *exchange_arena(struct exchange *x);
 struct loop *exchange_loop(const struct exchange *x);
+/* Whether it came over TLS. */
+bool exchange_secure(const struct exchange *x);
 /* This exchange in its trace: a child of the caller's traceparent, or a new trace; to be
  * sent on with what is asked of others. */
 const struct trace_context *exchange_trace(struct exchange *x);

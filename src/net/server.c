@@ -66,7 +66,8 @@ void connection_opened(struct server_loop *sl, struct connection *c, const struc
     c->codec = codec;
     c->stream = stream;
     struct tls_info info;
-    if (sl->server->tls && tls_info(stream, &info) && info.peer_given)
+    c->secure = sl->server->tls && tls_info(stream, &info);
+    if (c->secure && info.peer_given)
         c->client = mem_strdup(info.peer_subject);
     list_push(&sl->connections, &c->node);
 }

@@ -87,13 +87,11 @@ static void example_body(struct text *out, const struct weir_model_info *info)
     text_str(out, "}}");
 }
 
-static void example_curl(struct text *out, const struct serve *serve,
-                         const struct model_version *version)
+static void example_curl(struct text *out, const char *origin, const struct model_version *version)
 {
     text_printf(out, "curl -d '");
     example_body(out, version_info(version));
-    text_printf(out, "' http://%s/v1/models/%s:predict", run_address(serve->run),
-                version_model(version));
+    text_printf(out, "' %s/v1/models/%s:predict", origin, version_model(version));
 }
 
 /* ---- pieces of both forms ---- */
@@ -131,21 +129,24 @@ static void escaped(struct text *out, struct span bytes)
     }
 }
 
-typedef void (*page_model_fn)(struct text *out, const struct serve *serve,
+typedef void (*page_model_fn)(struct text *out, const char *origin,
                               const struct model_version *version);
 
-static void each_model(struct text *out, struct serve *serve, struct loop *loop,
+static void each_model(struct text *out, struct serve *serve, struct exchange *x,
                        page_model_fn print)
 {
+    struct loop *loop = exchange_loop(x);
     int count = catalog_count(serve->models, loop);
+    char origin[192];
+    snprintf(origin, sizeof(origin), "%s://%s", exchange_secure(x) ? "https" : "http",
+             run_address(serve->run));
     for (int i = 0; i < count; i++)
-        print(out, serve, catalog_at(serve->models, loop, i));
+        print(out, origin, catalog_at(serve->models, loop, i));
 }
 
 /* ---- plain text ---- */
 
-static void plain_model(struct text *out, const struct serve *serve,
-                        const struct model_version *version)
+static void plain_model(struct text *out, const char *origin, const struct model_version *version)
 {
     text_printf(out, "%s, version %lld: %s\n", version_model(version),
                 (long long)version_number(version), state_name(version_state(version)));
@@ -161,14 +162,14 @@ static void plain_model(struct text *out, const struct serve *serve,
     text_str(out, "\n  gives ");
     ports_line(out, info->outputs, info->outputs_len);
     text_str(out, "\n  ");
-    example_curl(out, serve, version);
+    example_curl(out, origin, version);
     text_str(out, "\n\n");
 }
 
-static void plain_page(struct text *out, struct serve *serve, struct loop *loop)
+static void plain_page(struct text *out, struct serve *serve, struct exchange *x)
 {
     text_printf(out, "weir serve on %s\n\n", run_address(serve->run));
-    each_model(out, serve, loop, plain_model);
+    each_model(out, serve, x, plain_model);
     text_str(out, "Health: /readyz?verbose  Metrics: /metrics  "
                   "Models: /v1/models/NAME, /v2/models/NAME\n");
 }
@@ -199,8 +200,7 @@ static void escaped_piece(struct text *out, struct text *piece)
     text_clear(piece);
 }
 
-static void html_model(struct text *out, const struct serve *serve,
-                       const struct model_version *version)
+static void html_model(struct text *out, const char *origin, const struct model_version *version)
 {
     bool available = version_state(version) == MODEL_AVAILABLE;
     struct text piece;
@@ -218,7 +218,7 @@ static void html_model(struct text *out, const struct serve *serve,
         ports_line(&piece, info->outputs, info->outputs_len);
         text_str(out, "</dd><dt>gives</dt><dd>");
         escaped_piece(out, &piece);
-        example_curl(&piece, serve, version);
+        example_curl(&piece, origin, version);
         text_str(out, "</dd></dl><pre>");
     } else {
         text_str(&piece, version_error_text(version));
@@ -229,11 +229,11 @@ static void html_model(struct text *out, const struct serve *serve,
     text_release(&piece);
 }
 
-static void html_page(struct text *out, struct serve *serve, struct loop *loop)
+static void html_page(struct text *out, struct serve *serve, struct exchange *x)
 {
     text_str(out, page_head);
     text_printf(out, "<h1>weir serve on %s</h1>\n", run_address(serve->run));
-    each_model(out, serve, loop, html_model);
+    each_model(out, serve, x, html_model);
     text_str(out, "<footer><a href=\"/readyz?verbose\">health</a> · "
                   "<a href=\"/metrics\">metrics</a></footer></body></html>\n");
 }
@@ -241,15 +241,14 @@ static void html_page(struct text *out, struct serve *serve, struct loop *loop)
 void page_start(struct exchange *x, void *arg)
 {
     struct serve *serve = arg;
-    struct loop *loop = exchange_loop(x);
     struct span accept = exchange_header(x, SPAN("accept"));
     bool html = span_search(accept, SPAN("text/html")) < accept.len;
     struct text out;
     text_init(&out, PAGE_MAX);
     if (html)
-        html_page(&out, serve, loop);
+        html_page(&out, serve, x);
     else
-        plain_page(&out, serve, loop);
+        plain_page(&out, serve, x);
     const char *copy =
         failed(text_result(&out)) ? NULL : arena_copy(exchange_arena(x), text_span(&out));
     size_t len = out.len;

@@ -119,6 +119,12 @@ def test_requests_and_tritonclient_are_served_over_https(weir, pki, pair):
         requests.get(https(server) + "/livez", timeout=20)  # nobody vouches for it
 
 
+def test_the_page_for_people_has_a_line_that_works_over_tls(weir, pki, pair):
+    server = serve(weir, pair)
+    page = requests.get(https(server) + "/", verify=pki.cert, timeout=20).text
+    assert f"https://{server.authority}/v1/models/half_plus_two:predict" in page
+
+
 def test_bodies_larger_than_many_records_arrive_whole_both_ways(weir, pki, pair):
     server = serve(weir, pair)
     numbers = [float(i % 1000) for i in range(300_000)]
