@@ -3,6 +3,8 @@
 
 #include "wire/tensor.h"
 
+#include <stdio.h>
+
 #define PAGE_MAX ((size_t)1 << 20)
 /* Examples with more numbers than this are left to the reader. */
 #define EXAMPLE_ELEMENTS_MAX 256
