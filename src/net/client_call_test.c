@@ -213,7 +213,7 @@ static void ask_nobody(struct rig *rig)
     client_origin_put(steal(&rig->to));
     struct io_endpoint nobody = {.address = rig->origin.address};
     nobody.address.port = 1;
-    assert_int_equal(client_origin_get(rig->pool, &nobody, &rig->to).code, ERR_NONE);
+    assert_int_equal(client_origin_get(rig->pool, &nobody, false, &rig->to).code, ERR_NONE);
     probes[0].ended = refused;
     rig_get(rig, &probes[0], "/");
 }
@@ -247,7 +247,7 @@ static void ask_by_name(struct rig *rig, const char *name)
     snprintf(endpoint.name, sizeof(endpoint.name), "%s", name);
     endpoint.address.port = rig->origin.address.port;
     client_origin_put(steal(&rig->to));
-    assert_int_equal(client_origin_get(rig->pool, &endpoint, &rig->to).code, ERR_NONE);
+    assert_int_equal(client_origin_get(rig->pool, &endpoint, false, &rig->to).code, ERR_NONE);
     rig_get(rig, &probes[rig->step], "/");
 }
 

@@ -49,6 +49,9 @@ void conn_close(struct client_conn *conn)
     if (conn->client) {
         client_account_less(pool->account, ACCOUNT_OPEN);
         client_close_then(conn->client, conn_gone, conn);
+    } else if (conn->securing) {
+        origin->dialing--;
+        stream_close(steal(&conn->securing), STREAM_CLOSE, conn_gone, conn);
     } else {
         conn_gone(conn);
     }
@@ -119,22 +122,16 @@ static void dial_failed(struct client_conn *conn, enum err code, const char *why
     origin_settle(origin);
 }
 
-static void dialed(void *arg, result r, struct stream *stream, const char *why)
+/* The stream, which is this function's, stands. */
+static void stands(struct client_conn *conn, struct stream *stream)
 {
-    struct client_conn *conn = arg;
     struct client_origin *origin = conn->origin;
     struct client_pool *pool = origin->pool;
-    conn->dial = NULL;
     origin->dialing--;
-    if (!failed(r)) {
-        r = client_adopt(stream, &conn->client);
-        if (failed(r)) {
-            stream_close(stream, STREAM_CLOSE, NULL, NULL);
-            why = err_text((enum err)r.code);
-        }
-    }
+    result r = client_adopt(stream, &conn->client);
     if (failed(r)) {
-        dial_failed(conn, (enum err)r.code, why);
+        stream_close(stream, STREAM_CLOSE, NULL, NULL);
+        dial_failed(conn, (enum err)r.code, err_text((enum err)r.code));
         return;
     }
     client_on_broken(conn->client, idle_broken, conn);
@@ -145,6 +142,46 @@ static void dialed(void *arg, result r, struct stream *stream, const char *why)
     struct client_call *call = first_waiting(origin, true);
     if (!call || !call_give(call, conn, true))
         conn_release(conn, call == NULL);
+}
+
+static void secured(void *arg, struct stream *stream, result r)
+{
+    struct client_conn *conn = arg;
+    struct tls_info info = {0};
+    char why[640];
+    conn->securing = NULL;
+    if (!failed(r)) {
+        stands(conn, stream);
+        return;
+    }
+    tls_info(stream, &info);
+    snprintf(why, sizeof(why), "no TLS with %s: %s%s%s", conn->origin->peer,
+             tls_failure_text(info.failure), info.why[0] ? ": " : "", info.why);
+    stream_close(stream, STREAM_CLOSE, NULL, NULL);
+    conn->origin->dialing--;
+    dial_failed(conn, (enum err)r.code, why);
+}
+
+static void dialed(void *arg, result r, struct stream *stream, const char *why)
+{
+    struct client_conn *conn = arg;
+    struct client_origin *origin = conn->origin;
+    struct client_pool *pool = origin->pool;
+    conn->dial = NULL;
+    if (!failed(r) && !origin->secure) {
+        stands(conn, stream);
+        return;
+    }
+    if (!failed(r)) {
+        r = tls_connect(pool->tls, stream, origin->peer,
+                        loop_now(pool->loop) + pool->config.connect_timeout, secured, conn,
+                        &conn->securing);
+        if (!failed(r))
+            return;
+        why = err_text((enum err)r.code);
+    }
+    origin->dialing--;
+    dial_failed(conn, (enum err)r.code, why);
 }
 
 static bool dial_one(struct client_origin *origin)
@@ -269,25 +306,38 @@ void origin_settle(struct client_origin *origin)
     mem_free(origin);
 }
 
-/* What stands in the Host field: without the default port (RFC 9110 §4.2.1). */
+/* What stands in the Host field: without the default port (RFC 9110 §4.2.1). And whom TLS
+ * has to find: the same without any port. */
 static void write_host(struct client_origin *origin)
 {
+    uint16_t default_port = origin->secure ? 443 : 80;
     struct io_endpoint endpoint = origin->endpoint;
     size_t len = strlen(endpoint.name);
     if (len && endpoint.name[len - 1] == '.') /* says where to look, not what the name is */
         endpoint.name[len - 1] = '\0';
     io_endpoint_format(&endpoint, origin->host, sizeof(origin->host));
-    if (!endpoint.named && endpoint.address.family == IO_UNIX)
+    if (!endpoint.named && endpoint.address.family == IO_UNIX) {
         snprintf(origin->host, sizeof(origin->host), "localhost");
-    else if (endpoint.address.port == 80)
-        origin->host[strlen(origin->host) - strlen(":80")] = '\0';
+        snprintf(origin->peer, sizeof(origin->peer), "localhost");
+        return;
+    }
+    char *colon = strrchr(origin->host, ':');
+    struct span peer = span_of(origin->host, (size_t)(colon - origin->host));
+    if (span_starts(peer, SPAN("["))) /* RFC 3986 §3.2.2: an IPv6 address */
+        peer = span_of(peer.ptr + 1, peer.len - 2);
+    snprintf(origin->peer, sizeof(origin->peer), "%.*s", SPAN_FMT(peer));
+    if (endpoint.address.port == default_port)
+        *colon = '\0';
 }
 
-result client_origin_get(struct client_pool *pool, const struct io_endpoint *endpoint,
+result client_origin_get(struct client_pool *pool, const struct io_endpoint *endpoint, bool secure,
                          struct client_origin **ret_origin)
 {
     char key[sizeof(((struct client_origin *)0)->key)];
-    size_t len = io_endpoint_format(endpoint, key, sizeof(key));
+    if (secure && !pool->tls)
+        return fail(ERR_UNSUPPORTED);
+    key[0] = secure ? 's' : 'p'; /* nobody reads it */
+    size_t len = 1 + io_endpoint_format(endpoint, key + 1, sizeof(key) - 1);
     struct client_origin *origin = map_get(&pool->origins, span_of(key, len));
     if (!origin) {
         origin = MEM_NEW(struct client_origin);
@@ -295,6 +345,7 @@ result client_origin_get(struct client_pool *pool, const struct io_endpoint *end
             return fail(ERR_NO_MEMORY);
         origin->pool = pool;
         origin->endpoint = *endpoint;
+        origin->secure = secure;
         memcpy(origin->key, key, len + 1);
         write_host(origin);
         list_init(&origin->waiting);

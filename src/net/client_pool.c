@@ -391,6 +391,7 @@ result client_pool_new(const struct client_pool_options *options, struct client_
     pool->loop = options->loop;
     pool->config = *config;
     pool->account = options->account;
+    pool->tls = options->tls ? tls_context_ref(options->tls) : NULL;
     pool->pump.run = pool_pump;
     /* What was cancelled or has lost may still be on its way out. */
     dialer_init(&pool->dialer, options->loop, options->resolver, config->connect_timeout,
@@ -490,6 +491,7 @@ void client_pool_free(struct client_pool *pool)
     pool_release(&pool->calls);
     pool_release(&pool->conns);
     dialer_release(&pool->dialer);
+    tls_context_unref(pool->tls);
     mem_free(pool);
 }
 

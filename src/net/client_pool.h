@@ -60,6 +60,7 @@ struct client_pool_options {
     const struct client_config *config;  /* copied */
     struct resolver *resolver;           /* of the same loop; outlives the pool */
     struct client_account_loop *account; /* may be NULL */
+    struct tls_context *tls;             /* of a client, for origins over TLS; NULL: none */
 };
 result client_pool_new(const struct client_pool_options *options, struct client_pool **ret_pool);
 /* Refuses new calls with ERR_DRAINING, ends idle connections, and calls `fn` once all calls
@@ -72,9 +73,11 @@ void client_pool_drain(struct client_pool *pool, io_time deadline,
 void client_pool_free(struct client_pool *pool);
 
 /* A server as others name it. Counted: the same endpoint gives the same origin while
- * anybody holds it or it has connections or calls. ERR_NO_MEMORY, ERR_EXHAUSTED (more than
- * connections_max + waiting_max origins). */
-result client_origin_get(struct client_pool *pool, const struct io_endpoint *endpoint,
+ * anybody holds it or it has connections or calls. `secure`: over TLS ("https"), with whom
+ * the endpoint names; the handshake may take `connect_timeout` once more. ERR_NO_MEMORY,
+ * ERR_EXHAUSTED (more than connections_max + waiting_max origins), ERR_UNSUPPORTED (secure,
+ * and the pool has no TLS). */
+result client_origin_get(struct client_pool *pool, const struct io_endpoint *endpoint, bool secure,
                          struct client_origin **ret_origin);
 /* NULL is allowed. */
 void client_origin_put(struct client_origin *origin);
@@ -88,8 +91,8 @@ struct client_call_options {
 };
 /* Takes the call: `events` (net/client.h; static) tell its answer with `arg`. Inside `end`
  * the call is gone. Memory named in the options stays until then. Failures of `end` besides
- * the client's: those of lookups, of connecting (ERR_REFUSED, ERR_UNAVAILABLE, ...),
- * ERR_CANCELLED. */
+ * the client's: those of lookups, of connecting (ERR_REFUSED, ERR_UNAVAILABLE, ...), of
+ * TLS (ERR_PERMISSION: the peer is not trusted), ERR_CANCELLED. */
 result client_pool_send(struct client_pool *pool, const struct client_call_options *options,
                         const struct client_events *events, void *arg,
                         struct client_call **ret_call);

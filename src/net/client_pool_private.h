@@ -61,6 +61,7 @@ struct client_conn {
     struct client_pool *pool;
     struct client_origin *origin; /* until it is being closed */
     struct dial *dial;            /* while it is being made */
+    struct stream *securing;      /* then, while TLS shakes hands */
     struct client *client;        /* afterwards */
     struct client_call *call;
     struct io_timer timer; /* idle */
@@ -73,7 +74,8 @@ struct client_origin {
     struct list_node wanted; /* in the pool's list, while calls wait */
     struct client_pool *pool;
     struct io_endpoint endpoint;
-    char key[320], host[320];
+    bool secure;
+    char key[320], host[320], peer[320]; /* peer: whom TLS has to find there */
     char failure[512];
     struct list waiting, idle;
     size_t refs, calls, conns, dialing, waiting_len, idle_len;
@@ -84,6 +86,7 @@ struct client_pool {
     struct loop *loop;
     struct client_config config;
     struct client_account_loop *account;
+    struct tls_context *tls; /* a reference, or NULL */
     struct dialer dialer;
     struct pool calls, conns;
     struct map origins;

@@ -302,7 +302,7 @@ static void ask_second(struct probe *probe)
     if (rig->running > 0)
         return;
     struct io_endpoint endpoint = {.address = second.address};
-    assert_int_equal(client_origin_get(rig->pool, &endpoint, &to_second).code, ERR_NONE);
+    assert_int_equal(client_origin_get(rig->pool, &endpoint, false, &to_second).code, ERR_NONE);
     struct client_origin *first = rig->to;
     rig->to = to_second;
     probes[4].ended = second_done;
@@ -388,7 +388,7 @@ static void drain_while_dialing(struct rig *rig)
     sim_name_fail(rig->world, "silent.test", ERR_DEADLINE);
     struct io_endpoint endpoint = {.named = true, .name = "silent.test", .address.port = 80};
     client_origin_put(steal(&rig->to));
-    assert_false(failed(client_origin_get(rig->pool, &endpoint, &rig->to)));
+    assert_false(failed(client_origin_get(rig->pool, &endpoint, false, &rig->to)));
     probes[0].ended = count_only;
     rig_get(rig, &probes[0], "/");
     client_origin_put(steal(&rig->to));

@@ -216,9 +216,10 @@ static void play_start(struct play *play, struct fx *fx, const struct io_endpoin
     struct loop *loop = process_loop(fx->process, 0);
     play->fx = fx;
     assert_false(failed(resolver_new(loop, &dns_config, NULL, &play->resolver)));
-    struct client_pool_options options = {loop, &client_config, play->resolver, NULL};
+    struct client_pool_options options = {
+        .loop = loop, .config = &client_config, .resolver = play->resolver, .tls = fx->client_tls};
     assert_false(failed(client_pool_new(&options, &play->pool)));
-    assert_false(failed(client_origin_get(play->pool, endpoint, &play->to)));
+    assert_false(failed(client_origin_get(play->pool, endpoint, fx->client_tls, &play->to)));
     play->post.run = begin;
     play->pause.fired = paused;
     fx->running++;
@@ -231,7 +232,7 @@ static void play_release(struct play *play)
     resolver_free(play->resolver);
 }
 
-static void every_kind_of_answer_of_a_net_server_is_understood(void **state)
+static void understood(bool tls)
 {
     for (int sim = 0; sim < 2; sim++) {
         for (uint64_t seed = 0; seed < (sim ? 10 : 1); seed++) {
@@ -240,8 +241,11 @@ static void every_kind_of_answer_of_a_net_server_is_understood(void **state)
                 .wants = wants, .wants_len = ARRAY_LEN(wants), .count = 300, .at_once = 12};
             struct io_address good = {.family = IO_INET, .ip = {127, 0, 0, 1}};
             struct io_endpoint endpoint = {.named = true, .name = "server.test"};
-            fx_init(&fx, &(struct fx_options){
-                             .sim = sim, .faults = seed > 0, .seed = seed, .loops = sim ? 1 : 2});
+            fx_init(&fx, &(struct fx_options){.sim = sim,
+                                              .tls = tls,
+                                              .faults = seed > 0,
+                                              .seed = seed,
+                                              .loops = sim ? 1 : 2});
             struct dns_options dns = {.servers_len = 1};
             if (sim) {
                 sim_name_put(fx.world, "server.test", &good, 1, IO_SEC);
@@ -257,6 +261,64 @@ static void every_kind_of_answer_of_a_net_server_is_understood(void **state)
             play_release(&play);
             fx_release(&fx);
         }
+    }
+}
+
+static void every_kind_of_answer_of_a_net_server_is_understood(void **state)
+{
+    understood(false);
+}
+
+static void and_so_it_is_over_tls(void **state)
+{
+    understood(true);
+}
+
+static void untrusted(void *arg, result r, const struct client_response *response)
+{
+    struct play *play = arg;
+    if (!is(r, ERR_PERMISSION))
+        fx_fail(play->fx, "expected PERMISSION, got %s", err_name((enum err)r.code));
+    if (!strstr(client_origin_failure(play->to), "another.test"))
+        fx_fail(play->fx, "the reason names nobody: %s", client_origin_failure(play->to));
+    client_origin_put(steal(&play->to));
+    client_pool_drain(play->pool, TIME_NEVER, drained, play);
+}
+
+static void ask_untrusted(struct io_post *post)
+{
+    static const struct client_events events = {.end = untrusted};
+    struct play *play = CONTAINER_OF(post, struct play, post);
+    struct client_call *call;
+    struct client_call_options options = {
+        .origin = play->to, .request = {.target = SPAN("/fixed"), .deadline = TIME_NEVER}};
+    if (failed(client_pool_send(play->pool, &options, &events, play, &call)))
+        fx_fail(play->fx, "not taken");
+}
+
+static void a_server_with_another_name_is_not_asked(void **state)
+{
+    for (int sim = 0; sim < 2; sim++) {
+        struct fx fx;
+        struct play play = {0};
+        struct io_address good = {.family = IO_INET, .ip = {127, 0, 0, 1}};
+        struct io_endpoint endpoint = {.named = true, .name = "another.test"};
+        fx_init(&fx, &(struct fx_options){.sim = sim, .tls = true});
+        struct dns_options dns = {.servers_len = 1};
+        if (sim) {
+            sim_name_put(fx.world, "another.test", &good, 1, IO_SEC);
+        } else {
+            dns.servers[0] = dns_server_address();
+            dns_server_put("another.test", &good, 1, IO_SEC, DNS_PLAIN);
+            process_dns(fx.process, &dns);
+        }
+        fx_serve(&fx);
+        endpoint.address.port = fx.address.port;
+        play_start(&play, &fx, &endpoint);
+        play.post.run = ask_untrusted;
+        fx_run(&fx);
+        play_release(&play);
+        fx_release(&fx);
     }
 }
 
@@ -406,6 +468,8 @@ int main(void)
         return 1;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_kind_of_answer_of_a_net_server_is_understood),
+        cmocka_unit_test(and_so_it_is_over_tls),
+        cmocka_unit_test(a_server_with_another_name_is_not_asked),
         cmocka_unit_test(without_memory_every_call_still_ends_once_and_soon),
         cmocka_unit_test(nginx_is_understood_also_while_it_reloads),
     };

@@ -270,12 +270,13 @@ static void act_init(struct act *act, uint64_t seed)
                   .budget_percent = (int64_t)below(act, 100)},
     };
     assert_false(failed(resolver_new(act->loop, &act->dns, NULL, &act->resolver)));
-    struct client_pool_options options = {act->loop, &act->config, act->resolver, NULL};
+    struct client_pool_options options = {
+        .loop = act->loop, .config = &act->config, .resolver = act->resolver};
     assert_false(failed(client_pool_new(&options, &act->pool)));
     struct io_endpoint literal = {.address = act->origin.address};
     struct io_endpoint named = {.named = true, .name = "server.test", .address.port = PORT};
-    assert_false(failed(client_origin_get(act->pool, &literal, &act->to[0])));
-    assert_false(failed(client_origin_get(act->pool, &named, &act->to[1])));
+    assert_false(failed(client_origin_get(act->pool, &literal, false, &act->to[0])));
+    assert_false(failed(client_origin_get(act->pool, &named, false, &act->to[1])));
     act->next.fired = next_calls;
     timer_start(act->loop, &act->next, 0);
 }

@@ -144,10 +144,11 @@ void rig_start(struct rig *rig, void (*go)(struct rig *rig))
 {
     struct client_account_loop *part = rig->uncounted ? NULL : client_account_part(rig->account, 0);
     assert_int_equal(resolver_new(rig->loop, &rig->dns, part, &rig->resolver).code, ERR_NONE);
-    struct client_pool_options options = {rig->loop, &rig->config, rig->resolver, part};
+    struct client_pool_options options = {
+        .loop = rig->loop, .config = &rig->config, .resolver = rig->resolver, .account = part};
     assert_int_equal(client_pool_new(&options, &rig->pool).code, ERR_NONE);
     struct io_endpoint endpoint = {.address = rig->origin.address};
-    assert_int_equal(client_origin_get(rig->pool, &endpoint, &rig->to).code, ERR_NONE);
+    assert_int_equal(client_origin_get(rig->pool, &endpoint, false, &rig->to).code, ERR_NONE);
     rig->go = go;
     rig->go_post.run = go_posted;
     loop_post(rig->loop, &rig->go_post);
