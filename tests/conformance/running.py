@@ -29,16 +29,15 @@ REPORTS = re.compile(
 )
 
 
-def is_sanitized():
+def build_option(name):
+    """Its value, as Meson has it; None for a build that is none of Meson's."""
     options = BUILD / "meson-info" / "intro-buildoptions.json"
     if not options.exists():
-        return False
-    return any(
-        o["name"] == "b_sanitize" and o["value"] != "none" for o in json.loads(options.read_text())
-    )
+        return None
+    return next((o["value"] for o in json.loads(options.read_text()) if o["name"] == name), None)
 
 
-SANITIZED = is_sanitized()
+SANITIZED = build_option("b_sanitize") not in (None, "none")
 # Sanitizers slow things down; nothing here measures how fast Weir is.
 PATIENCE = 60 if SANITIZED else 20
 

@@ -11,9 +11,11 @@ import subprocess
 
 import pytest
 
-from running import BUILD, SANITIZED, WEIR
+from running import BUILD, SANITIZED, WEIR, build_option
 
-pytestmark = pytest.mark.skipif(SANITIZED, reason="sanitizers have flags of their own")
+pytestmark = pytest.mark.skipif(
+    SANITIZED or build_option("b_coverage"), reason="a build with flags of its own"
+)
 
 BACKEND = BUILD / "backends" / "onnxruntime.so"
 FILES = [WEIR, BACKEND]
