@@ -102,6 +102,7 @@ static void an_endpoint_is_an_address_or_a_name(void **state)
         {"Web.SPACE.svc.:80", ERR_NONE, true, "web.space.svc.:80"},
         {"a_b-c:1", ERR_NONE, true},
         {"localhost:80", ERR_NONE, false, "127.0.0.1:80"},
+        {"LocalHost:80", ERR_NONE, false, "127.0.0.1:80"},
         {"192.0.2.1:80", ERR_NONE, false},
         {"[::1]:80", ERR_NONE, false},
         {"unix:/run/x.sock", ERR_NONE, false},

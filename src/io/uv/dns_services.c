@@ -81,6 +81,8 @@ static void take_record(struct reader *r, struct lookup_service *services,
         service->port = (uint16_t)take(r, 2);
         take_name(r, service->target, sizeof(service->target));
         r->bad |= r->at > end;
+        if (r->bad) /* there is no target */
+            return;
         /* "." as the only target: the service is decidedly not there. */
         answer->count += service->target[0] != '\0' && io_name_valid(span_cstr(service->target));
     }
