@@ -1,6 +1,5 @@
 #include "config/upgrade.h"
 
-#include "base/number.h"
 #include "config/snapshot.h"
 #include "config/yaml.h"
 
@@ -13,6 +12,7 @@
 
 struct upgrade {
     const struct config_source *source;
+    const struct yaml_node *version;
     struct span rest; /* of the old text, not yet copied */
     struct text *into;
     config_edit_fn edited;
@@ -136,27 +136,23 @@ static void visit(struct upgrade *u, const struct place *place, const struct yam
             visit_elements(u, key, node);
         else if (!key && below && node->kind == YAML_MAPPING)
             visit(u, place, node);
-        else if (!key && before == 0 && span_is(node->key, "version")) {
+        else if (node == u->version) {
             char newest[16];
             snprintf(newest, sizeof(newest), "%d", CONFIG_VERSION);
-            /* The place was checked: it is a plain number. */
             (void)replace(u, node->at, node->text, span_cstr(newest));
         }
         pop(u, before);
     }
 }
 
-static result check_version(const struct upgrade *u, const struct yaml_node *root,
+static result check_version(struct upgrade *u, const struct yaml_node *root,
                             struct diag *diag)
 {
     const struct yaml_node *node = root->kind == YAML_MAPPING ? root->first : NULL;
     while (node && !span_is(node->key, "version"))
         node = node->next;
-    uint64_t version = 0;
-    bool number = node && node->kind == YAML_SCALAR &&
-                  !failed(number_parse_u64(node->text, &version)) && version <= CONFIG_VERSION &&
-                  version + (uint64_t)u->source->versions_back >= CONFIG_VERSION;
-    if (number)
+    u->version = node;
+    if (node && config_version_known(u->source, node, NULL))
         return OK;
     return diag_fail_at(diag, ERR_UNSUPPORTED, u->source->file, node ? node->line : 1, 0,
                         "expected a file with \"version: %d\" or an older one, got another",

@@ -261,6 +261,8 @@ static void only_the_keys_own_word_is_replaced(void **state)
     } rows[] = {
         {"version: 1\nserver: {banner: '" NINE_EUROS "max_connections', max_connections: 3}\n",
          "version: 1\nserver: {banner: '" NINE_EUROS "max_connections', connections_max: 3}\n"},
+        {"version: 0x0\n", "version: 1\n"},
+        {"version: 0\nversion:\n  x: 1\n", "version: 1\nversion:\n  x: 1\n"},
         {"version: 0\r\nserver:\r\n  max_connections: 3\r\n",
          "version: 1\r\nserver:\r\n  connections_max: 3\r\n"},
         {"version: 0\rserver: {'max_connections':\t3}\r",

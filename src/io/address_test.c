@@ -108,6 +108,7 @@ static void an_endpoint_is_an_address_or_a_name(void **state)
         {"unix:/run/x.sock", ERR_NONE, false},
         {"unix:80", ERR_NONE, false},
         {"1.2.3:80", ERR_UNSUPPORTED},
+        {"UNIX:80", ERR_UNSUPPORTED},
         {":80", ERR_SYNTAX},
         {"db.example", ERR_SYNTAX},
         {"db..example:80", ERR_UNSUPPORTED},

@@ -83,8 +83,10 @@ static void take_record(struct reader *r, struct lookup_service *services,
         r->bad |= r->at > end;
         if (r->bad) /* there is no target */
             return;
-        /* "." as the only target: the service is decidedly not there. */
-        answer->count += service->target[0] != '\0' && io_name_valid(span_cstr(service->target));
+        /* "." as the only target: the service is decidedly not there. Behind a dot at the
+         * end there was a label of one zero byte, which c-ares does not escape. */
+        struct span target = span_cstr(service->target);
+        answer->count += io_name_valid(target) && !span_ends(target, SPAN("."));
     }
     r->at = end;
 }
