@@ -550,9 +550,8 @@ static void bind_mapping(struct binder *b, const struct scope *scope,
 bool config_version_known(const struct config_source *source, const struct yaml_node *node,
                           struct diag *diag)
 {
-    const struct config_key key = {.type = CONFIG_INT,
-                                   .min = CONFIG_VERSION - source->versions_back,
-                                   .max = CONFIG_VERSION};
+    const struct config_key key = {
+        .type = CONFIG_INT, .min = CONFIG_VERSION - source->versions_back, .max = CONFIG_VERSION};
     int64_t version = 0;
     return node->kind == YAML_SCALAR &&
            !failed(config_value_parse(&key, node->text, node->quoted, NULL, &version, diag));

@@ -57,8 +57,8 @@ static const struct config_key old_keys[] = {
      .section = &old_item_section,
      CONFIG_FIELD(struct old, items)},
 };
-static const struct config_module old_module = {
-    .name = "Old", .section = CONFIG_SECTION(struct old, old_keys)};
+static const struct config_module old_module = {.name = "Old",
+                                                .section = CONFIG_SECTION(struct old, old_keys)};
 static const struct config_module *const modules[] = {&sample_server_module, &sample_models_module,
                                                       &old_module};
 
@@ -245,10 +245,11 @@ static void check_variable(struct span yaml, const struct config *config)
                         &value);
     const char *text = text_cstr(&value), *dot = strchr(key->path, '.');
     if (text[0] != '"' && !strpbrk(text, "$}'") && strcmp(text, "null") != 0) {
-        text_printf(&file, "version: 1\n%.*s: ",
-                    dot ? (int)(dot - key->path) : (int)strlen(key->path), key->path);
-        text_printf(&file, dot ? "{%s: '${NONE:-%s}'}\n" : "%s'${NONE:-%s}'\n",
-                    dot ? dot + 1 : "", text);
+        text_printf(&file,
+                    "version: 1\n%.*s: ", dot ? (int)(dot - key->path) : (int)strlen(key->path),
+                    key->path);
+        text_printf(&file, dot ? "{%s: '${NONE:-%s}'}\n" : "%s'${NONE:-%s}'\n", dot ? dot + 1 : "",
+                    text);
         ASSERT(load(text_span(&file), NULL, 0, &again));
         config_value_format(key, (const char *)config_of(again, &sample_server_module) + field,
                             &again_value);
@@ -267,7 +268,8 @@ struct edits {
 static void count_edit(void *arg, const struct config_edit *edit)
 {
     struct edits *edits = arg;
-    ASSERT(edit->line >= 1 && edit->column >= 1 && edit->path[0] && (edit->replacement || !edit->done));
+    ASSERT(edit->line >= 1 && edit->column >= 1 && edit->path[0] &&
+           (edit->replacement || !edit->done));
     if (edit->done)
         edits->done++;
     else

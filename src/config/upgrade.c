@@ -145,8 +145,7 @@ static void visit(struct upgrade *u, const struct place *place, const struct yam
     }
 }
 
-static result check_version(struct upgrade *u, const struct yaml_node *root,
-                            struct diag *diag)
+static result check_version(struct upgrade *u, const struct yaml_node *root, struct diag *diag)
 {
     const struct yaml_node *node = root->kind == YAML_MAPPING ? root->first : NULL;
     while (node && !span_is(node->key, "version"))
@@ -177,11 +176,8 @@ static result upgrade(struct upgrade *u, struct arena *tree, struct diag *diag)
 result config_upgrade(const struct config_source *source, struct text *into, config_edit_fn edited,
                       void *arg, struct diag *diag)
 {
-    struct upgrade u = {.source = source,
-                        .rest = source->yaml,
-                        .into = into,
-                        .edited = edited,
-                        .arg = arg};
+    struct upgrade u = {
+        .source = source, .rest = source->yaml, .into = into, .edited = edited, .arg = arg};
     struct arena tree;
     arena_init(&tree, 4096, TREE_BYTES_MAX);
     result r = upgrade(&u, &tree, diag);

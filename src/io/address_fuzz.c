@@ -25,7 +25,8 @@ static void check_endpoint(struct span text, const struct io_address *address)
     if (failed(io_endpoint_parse(text, &endpoint, &diag))) {
         ASSERT(diag.code != ERR_NONE && diag.text[0] != '\0');
         ASSERT(endpoint.named && strcmp(endpoint.name, "untouched") == 0);
-        ASSERT(!address || (address->family != IO_UNIX && (address->port == 0 || text.ptr[0] == ':')));
+        ASSERT(!address ||
+               (address->family != IO_UNIX && (address->port == 0 || text.ptr[0] == ':')));
         return;
     }
     ASSERT(endpoint.named == !address);
