@@ -547,12 +547,19 @@ static void bind_mapping(struct binder *b, const struct scope *scope,
     }
 }
 
+bool config_version_known(const struct config_source *source, const struct yaml_node *node,
+                          struct diag *diag)
+{
+    const struct config_key key = {
+        .type = CONFIG_INT, .min = CONFIG_VERSION - source->versions_back, .max = CONFIG_VERSION};
+    int64_t version = 0;
+    return node->kind == YAML_SCALAR &&
+           !failed(config_value_parse(&key, node->text, node->quoted, NULL, &version, diag));
+}
+
 /* Whether the file is of our version; else the error that says so. */
 static bool check_version(struct binder *b, const struct yaml_node *root)
 {
-    const struct config_key key = {.type = CONFIG_INT,
-                                   .min = CONFIG_VERSION - b->source->versions_back,
-                                   .max = CONFIG_VERSION};
     const struct yaml_node *node = root->kind == YAML_MAPPING ? root->first : NULL;
     while (node && !span_is(node->key, "version"))
         node = node->next;
@@ -568,11 +575,9 @@ static bool check_version(struct binder *b, const struct yaml_node *root)
             CONFIG_VERSION);
         return false;
     }
-    int64_t version = 0;
     struct diag diag = {0};
     size_t before = path_push(b, "version");
-    bool good = node->kind == YAML_SCALAR &&
-                !failed(config_value_parse(&key, node->text, node->quoted, NULL, &version, &diag));
+    bool good = config_version_known(b->source, node, &diag);
     if (!good && is((result){(uint16_t)diag.code}, ERR_RANGE))
         report(b, ERR_UNSUPPORTED, node->line, node->column,
                "this program knows version %d of the language, got %.*s", CONFIG_VERSION,

@@ -60,6 +60,9 @@ result block_defaults(const struct config_block *block, struct arena *arena, str
 struct yaml_node;
 bool config_bind(struct config *config, const struct config_source *source,
                  const struct yaml_node *root, struct config_errors *errors);
+/* Whether the value of `version` is one that is taken. */
+bool config_version_known(const struct config_source *source, const struct yaml_node *node,
+                          struct diag *diag);
 /* The next free error, cleared, or NULL when there are too many. */
 struct diag *config_errors_next(struct config_errors *errors);
 /* Keeps a copy of a warning; one for which there is no room is lost. */

@@ -1,6 +1,5 @@
 #include "config/upgrade.h"
 
-#include "base/number.h"
 #include "config/snapshot.h"
 #include "config/yaml.h"
 
@@ -13,8 +12,8 @@
 
 struct upgrade {
     const struct config_source *source;
+    const struct yaml_node *version;
     struct span rest; /* of the old text, not yet copied */
-    int line, column; /* where it begins */
     struct text *into;
     config_edit_fn edited;
     void *arg;
@@ -33,44 +32,17 @@ static void visit(struct upgrade *u, const struct place *place, const struct yam
 
 /* ---- text ---- */
 
-static void copy(struct upgrade *u, size_t len)
-{
-    for (size_t i = 0; i < len; i++) {
-        bool newline = u->rest.ptr[i] == '\n';
-        u->line += newline;
-        u->column = newline ? 1 : u->column + 1;
-    }
-    text_append(u->into, span_first(u->rest, len));
-    u->rest = span_from(u->rest, len);
-}
-
-/* How far it is to a place; the rest's length when it is not there. */
-static size_t distance(const struct upgrade *u, int line, int column)
-{
-    int at_line = u->line, at_column = u->column;
-    for (size_t i = 0; i < u->rest.len; i++) {
-        if (at_line == line && at_column == column)
-            return i;
-        bool newline = u->rest.ptr[i] == '\n';
-        at_line += newline;
-        at_column = newline ? 1 : at_column + 1;
-    }
-    return u->rest.len;
-}
-
 /* Replaces the word at a place, with or without quotes; false when it is not there as
- * it was read (escapes, letters that take several bytes before it). */
-static bool replace(struct upgrade *u, int line, int column, struct span old, struct span new_)
+ * it was read (escapes). */
+static bool replace(struct upgrade *u, size_t at, struct span old, struct span new_)
 {
-    size_t at = distance(u, line, column);
-    struct span here = span_from(u->rest, at);
-    bool quoted = here.len > 0 && (here.ptr[0] == '"' || here.ptr[0] == '\'');
-    if (!span_starts(span_from(here, quoted), old))
+    size_t here = (size_t)(u->rest.ptr - u->source->yaml.ptr);
+    ASSERT(at >= here);
+    if (!span_starts(span_from(u->rest, at - here), old))
         return false;
-    copy(u, at + quoted);
+    text_append(u->into, span_first(u->rest, at - here));
     text_append(u->into, new_);
-    u->rest = span_from(u->rest, old.len);
-    u->column += (int)old.len;
+    u->rest = span_from(u->rest, at - here + old.len);
     return true;
 }
 
@@ -112,7 +84,7 @@ static void edit(struct upgrade *u, const struct config_key *key, const struct y
         .column = node->key_column,
         .path = u->path,
         .replacement = key->deprecated.replacement,
-        .done = word.len > 0 && replace(u, node->key_line, node->key_column, node->key, word),
+        .done = word.len > 0 && replace(u, node->key_at, node->key, word),
     };
     u->edited(u->arg, &told);
 }
@@ -164,27 +136,22 @@ static void visit(struct upgrade *u, const struct place *place, const struct yam
             visit_elements(u, key, node);
         else if (!key && below && node->kind == YAML_MAPPING)
             visit(u, place, node);
-        else if (!key && before == 0 && span_is(node->key, "version")) {
+        else if (node == u->version) {
             char newest[16];
             snprintf(newest, sizeof(newest), "%d", CONFIG_VERSION);
-            /* The place was checked: it is a plain number. */
-            (void)replace(u, node->line, node->column, node->text, span_cstr(newest));
+            (void)replace(u, node->at, node->text, span_cstr(newest));
         }
         pop(u, before);
     }
 }
 
-static result check_version(const struct upgrade *u, const struct yaml_node *root,
-                            struct diag *diag)
+static result check_version(struct upgrade *u, const struct yaml_node *root, struct diag *diag)
 {
     const struct yaml_node *node = root->kind == YAML_MAPPING ? root->first : NULL;
     while (node && !span_is(node->key, "version"))
         node = node->next;
-    uint64_t version = 0;
-    bool number = node && node->kind == YAML_SCALAR &&
-                  !failed(number_parse_u64(node->text, &version)) && version <= CONFIG_VERSION &&
-                  version + (uint64_t)u->source->versions_back >= CONFIG_VERSION;
-    if (number)
+    u->version = node;
+    if (node && config_version_known(u->source, node, NULL))
         return OK;
     return diag_fail_at(diag, ERR_UNSUPPORTED, u->source->file, node ? node->line : 1, 0,
                         "expected a file with \"version: %d\" or an older one, got another",
@@ -202,20 +169,15 @@ static result upgrade(struct upgrade *u, struct arena *tree, struct diag *diag)
     TRY(check_version(u, root, diag));
     const struct place place = {sections, u->source->module_count, 0};
     visit(u, &place, root);
-    copy(u, u->rest.len);
+    text_append(u->into, u->rest);
     return text_result(u->into);
 }
 
 result config_upgrade(const struct config_source *source, struct text *into, config_edit_fn edited,
                       void *arg, struct diag *diag)
 {
-    struct upgrade u = {.source = source,
-                        .rest = source->yaml,
-                        .line = 1,
-                        .column = 1,
-                        .into = into,
-                        .edited = edited,
-                        .arg = arg};
+    struct upgrade u = {
+        .source = source, .rest = source->yaml, .into = into, .edited = edited, .arg = arg};
     struct arena tree;
     arena_init(&tree, 4096, TREE_BYTES_MAX);
     result r = upgrade(&u, &tree, diag);

@@ -250,6 +250,37 @@ static void a_word_that_cannot_be_found_again_is_left_to_a_person(void **state)
     text_release(&text);
 }
 
+#define EURO "\xe2\x82\xac"
+#define NINE_EUROS EURO EURO EURO EURO EURO EURO EURO EURO EURO
+
+/* Whatever takes more bytes than columns, or ends a line another way. */
+static void only_the_keys_own_word_is_replaced(void **state)
+{
+    static const struct {
+        const char *file, *expected;
+    } rows[] = {
+        {"version: 1\nserver: {banner: '" NINE_EUROS "max_connections', max_connections: 3}\n",
+         "version: 1\nserver: {banner: '" NINE_EUROS "max_connections', connections_max: 3}\n"},
+        {"version: 0x0\n", "version: 1\n"},
+        {"version: 0\nversion:\n  x: 1\n", "version: 1\nversion:\n  x: 1\n"},
+        {"version: 0\r\nserver:\r\n  max_connections: 3\r\n",
+         "version: 1\r\nserver:\r\n  connections_max: 3\r\n"},
+        {"version: 0\rserver: {'max_connections':\t3}\r",
+         "version: 1\rserver: {'connections_max':\t3}\r"},
+        {"\xef\xbb\xbfversion: 0\nserver: {max_connections: 3}\n",
+         "\xef\xbb\xbfversion: 1\nserver: {connections_max: 3}\n"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        const struct config_source source = source_of(rows[i].file, "0.2.0");
+        struct told told = {0};
+        struct text text;
+        text_init(&text, 65536);
+        assert_false(failed(config_upgrade(&source, &text, tell, &told, NULL)));
+        assert_string_equal(text_cstr(&text), rows[i].expected);
+        text_release(&text);
+    }
+}
+
 static void only_versions_that_are_known_are_upgraded(void **state)
 {
     struct text text;
@@ -275,6 +306,7 @@ int main(void)
         cmocka_unit_test(an_upgraded_file_keeps_its_comments_and_means_the_same),
         cmocka_unit_test(a_newest_file_is_left_as_it_is),
         cmocka_unit_test(a_word_that_cannot_be_found_again_is_left_to_a_person),
+        cmocka_unit_test(only_the_keys_own_word_is_replaced),
         cmocka_unit_test(only_versions_that_are_known_are_upgraded),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

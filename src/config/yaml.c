@@ -22,9 +22,11 @@ struct builder {
     size_t nodes;
     struct span key; /* read in the mapping at the top, its value not yet; ptr NULL: none */
     int key_line, key_column;
+    size_t key_at;
     int documents;
     bool ended;       /* the parser said so, rather than stopping without a word */
     int line, column; /* of the present event, from 1 */
+    size_t at;        /* of the present event, in bytes */
 };
 
 static result refuse(struct builder *b, enum err code, const char *what, const char *instead)
@@ -95,7 +97,7 @@ static result attach(struct builder *b, enum yaml_kind kind, struct yaml_node **
     struct yaml_node *node = ARENA_NEW(b->arena, struct yaml_node);
     if (node == NULL)
         return diag_fail(b->diag, ERR_NO_MEMORY, "out of memory while reading the file");
-    *node = (struct yaml_node){.kind = kind, .line = b->line, .column = b->column};
+    *node = (struct yaml_node){.kind = kind, .line = b->line, .column = b->column, .at = b->at};
     struct yaml_node *parent = top(b);
     if (parent == NULL) {
         b->root = node;
@@ -104,6 +106,7 @@ static result attach(struct builder *b, enum yaml_kind kind, struct yaml_node **
             node->key = b->key;
             node->key_line = b->key_line;
             node->key_column = b->key_column;
+            node->key_at = b->key_at;
             b->key = SPAN_NONE;
         }
         struct yaml_node **link = parent->first ? &b->last[b->depth - 1]->next : &parent->first;
@@ -144,6 +147,7 @@ static result take_key(struct builder *b, struct span text)
     b->key = text;
     b->key_line = b->line;
     b->key_column = b->column;
+    b->key_at = b->at;
     return OK;
 }
 
@@ -213,6 +217,7 @@ static result take_event(struct builder *b, struct fy_event *event)
     if (mark) {
         b->line = mark->line + 1;
         b->column = mark->column + 1;
+        b->at = mark->input_pos;
     }
     switch (event->type) {
     case FYET_DOCUMENT_START:

@@ -32,6 +32,7 @@ struct yaml_node {
     size_t count;    /* LIST, MAPPING */
     struct span key; /* in a mapping; followed by a NUL */
     int key_line, key_column;
+    size_t at, key_at; /* SCALAR, and of the key: where its text begins in the file, in bytes */
 };
 
 /* The root is of kind YAML_NULL when the text holds nothing. `file` is for messages;

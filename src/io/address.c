@@ -65,7 +65,7 @@ static result parse_host(struct span host, struct io_address *address, struct di
         return bad(diag, host);
     }
     address->family = IO_INET;
-    if (span_is(host, "localhost")) {
+    if (span_eq_nocase(host, SPAN("localhost"))) {
         memcpy(address->ip, (const uint8_t[]){127, 0, 0, 1}, 4);
         return OK;
     }
@@ -153,13 +153,14 @@ bool io_name_valid(struct span name)
 }
 
 /* Digits and dots alone are a mistyped IPv4 address: no top-level domain is a number
- * (RFC 1123 §2.1). */
+ * (RFC 1123 §2.1). "UNIX:80" in lower case would be a path. */
 static bool is_name(struct span host)
 {
     bool letter = false;
     for (size_t i = 0; i < host.len; i++)
         letter |= host.ptr[i] != '.' && (host.ptr[i] < '0' || host.ptr[i] > '9');
-    return letter && !span_is(host, "localhost") && io_name_valid(host);
+    return letter && !span_eq_nocase(host, SPAN("localhost")) &&
+           !span_eq_nocase(host, SPAN("unix")) && io_name_valid(host);
 }
 
 result io_endpoint_parse(struct span text, struct io_endpoint *ret_endpoint, struct diag *diag)

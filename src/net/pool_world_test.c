@@ -9,9 +9,7 @@
  *   - what is answered is what that call's own request asked for. */
 #include "net/client_pool.h"
 
-#include "base/alloc.h"
-#include "base/test_random.h"
-#include "io/sim/sim.h"
+#include "io/sim/test_world.h"
 #include "net/test_origin.h"
 
 #include <stdio.h>
@@ -37,7 +35,7 @@ struct call {
 };
 
 struct act {
-    uint64_t seed, random;
+    struct life *life;
     struct world *world;
     struct process *server, *client;
     struct loop *loop;
@@ -54,9 +52,12 @@ struct act {
     uint64_t cut;
 };
 
+/* Of all lives: it must not have been in vain. */
+static int played, answered;
+
 static uint64_t below(struct act *act, uint64_t bound)
 {
-    return test_random(&act->random) % bound;
+    return life_draw(act->life, bound);
 }
 
 /* ---- the server ---- */
@@ -230,10 +231,10 @@ static void next_calls(struct io_timer *timer)
 
 /* ---- the world ---- */
 
-static void act_init(struct act *act, uint64_t seed)
+static void act_init(struct act *act, struct life *life)
 {
-    *act = (struct act){.seed = seed, .random = seed * 2654435761u + 1};
-    act->world = sim_world_new(seed);
+    act->life = life;
+    act->world = life->world;
     struct sim_faults faults = {
         .delay_min = IO_US,
         .delay_max = 2 * IO_MS,
@@ -264,7 +265,7 @@ static void act_init(struct act *act, uint64_t seed)
         .connection_age_max = IO_MS + (io_time)below(act, IO_SEC),
         .idle_timeout = IO_MS + (io_time)below(act, 100 * IO_MS),
         .connect_timeout = 10 * IO_MS + (io_time)below(act, 300 * IO_MS),
-        .retry = {.attempts = seed % 2 ? 3 : 1,
+        .retry = {.attempts = life->seed % 2 ? 3 : 1,
                   .backoff = 2 * IO_MS,
                   .backoff_max = 10 * IO_MS,
                   .budget_percent = (int64_t)below(act, 100)},
@@ -311,15 +312,19 @@ static void disturb(struct act *act)
     }
 }
 
-static void check_bounds(struct act *act)
+static void check_bounds(struct life *life)
 {
+    struct act *act = life->state;
     struct client_pool_counts counts;
+    if (!act->pool)
+        return;
     client_pool_counts(act->pool, &counts);
     size_t connections = (size_t)act->config.connections_max;
-    assert_true(counts.connections <= connections);
-    assert_true(counts.idle <= counts.connections);
-    assert_true(counts.calls <= connections + (size_t)act->config.waiting_max);
-    assert_true(counts.waiting <= counts.calls);
+    life_check(life, counts.connections <= connections, "%zu connections", counts.connections);
+    life_check(life, counts.idle <= counts.connections, "%zu idle", counts.idle);
+    life_check(life, counts.calls <= connections + (size_t)act->config.waiting_max, "%zu calls",
+               counts.calls);
+    life_check(life, counts.waiting <= counts.calls, "%zu wait", counts.waiting);
 }
 
 static void check_calls(struct act *act)
@@ -339,70 +344,46 @@ static void check_calls(struct act *act)
     assert_int_equal(act->sent + act->refused, CALLS);
 }
 
-/* How many calls were answered. */
-static int play(uint64_t seed, uint64_t *ret_hash)
+static void play(struct life *life)
 {
-    struct act *act = mem_must(MEM_NEW(struct act), sizeof(*act));
-    act_init(act, seed);
-    io_time until = sim_now(act->world) + 60 * IO_SEC;
-    while (!act->drained && sim_now(act->world) < until) {
+    struct act *act = life->state;
+    act_init(act, life);
+    while (!act->drained) {
         sim_run_until(act->world, sim_now(act->world) + (io_time)below(act, 10 * IO_MS));
-        check_bounds(act);
+        life_check(life, sim_now(act->world) - life->began_at <= life->test->limit,
+                   "the pool is never empty");
         disturb(act);
     }
-    assert_true(act->drained);
     struct client_pool_counts counts;
     client_pool_counts(act->pool, &counts);
     assert_int_equal(counts.calls + counts.waiting + counts.connections + counts.idle, 0);
     check_calls(act);
-    *ret_hash = sim_trace_hash(act->world);
-    int answered = 0;
+    played++;
     for (int i = 0; i < CALLS; i++)
         answered += act->calls[i].status == 200;
-    client_pool_free(act->pool);
+    client_pool_free(steal(&act->pool));
     resolver_free(act->resolver);
     process_free(act->client);
     if (act->server)
         server_crash(act);
-    sim_world_free(act->world);
-    mem_free(act);
-    return answered;
-}
-
-static uint64_t seeds(void)
-{
-    const char *wanted = getenv("WEIR_SIM_SEEDS");
-    uint64_t count = wanted ? strtoull(wanted, NULL, 10) : 0;
-    return count > 0 ? count : 40;
 }
 
 static void whatever_happens_each_call_ends_once_in_time_within_bounds(void **state)
 {
-    int answered = 0;
-    for (uint64_t seed = 0; seed < seeds(); seed++) {
-        uint64_t hash;
-        print_message("# seed %llu\n", (unsigned long long)seed);
-        answered += play(seed, &hash);
-    }
-    assert_true(answered > (int)seeds() * CALLS / 10); /* it was not all in vain */
+    played = answered = 0;
+    world_play(&(struct world_test){.seeds = 40,
+                                    .limit = 60 * IO_SEC,
+                                    .size = sizeof(struct act),
+                                    .play = play,
+                                    .check = check_bounds});
+    assert_true(answered > played * CALLS / 10);
 }
 
-static void one_seed_gives_one_history(void **state)
-{
-    for (uint64_t seed = 1000; seed < 1003; seed++) {
-        uint64_t first, again;
-        int answered = play(seed, &first);
-        assert_int_equal(play(seed, &again), answered);
-        assert_true(first == again);
-    }
-}
-
-int main(void)
+int main(int argc, char **argv)
 {
     test_pattern(1);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(whatever_happens_each_call_ends_once_in_time_within_bounds),
-        cmocka_unit_test(one_seed_gives_one_history),
+        world_unit_test(whatever_happens_each_call_ends_once_in_time_within_bounds),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return world_run_tests(argc, argv, tests);
 }

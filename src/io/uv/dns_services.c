@@ -81,8 +81,12 @@ static void take_record(struct reader *r, struct lookup_service *services,
         service->port = (uint16_t)take(r, 2);
         take_name(r, service->target, sizeof(service->target));
         r->bad |= r->at > end;
-        /* "." as the only target: the service is decidedly not there. */
-        answer->count += service->target[0] != '\0' && io_name_valid(span_cstr(service->target));
+        if (r->bad) /* there is no target */
+            return;
+        /* "." as the only target: the service is decidedly not there. Behind a dot at the
+         * end there was a label of one zero byte, which c-ares does not escape. */
+        struct span target = span_cstr(service->target);
+        answer->count += io_name_valid(target) && !span_ends(target, SPAN("."));
     }
     r->at = end;
 }
