@@ -23,7 +23,7 @@ BACKENDS = BUILD / "tests" / "conformance" / "backends"
 # One list of the calls: preload.c's.
 CALLS = re.findall(r"X\((\w+)\)", (Path(__file__).parent / "preload.c").read_text())
 CALLS = CALLS[CALLS.index("memory") : CALLS.index("sched_getaffinity") + 1]
-OWNERS = ("weir", "libuv", "libfyaml")
+OWNERS = ("weir", "libuv", "libfyaml", "openssl", "c-ares")
 KINDS = ("other", "socket")
 SHORT = -1
 CONTROL = "<QQQqQ"

@@ -74,6 +74,18 @@ FAULTS = [
     (("weir", "poll", "*"), (errno.EINTR, errno.ENOMEM)),
     (("libuv", "ioctl", "*"), (errno.EINTR, errno.EIO)),
     (("*", "fcntl", "*"), (errno.EMFILE,)),
+    (("c-ares", "send", "*"), (errno.EAGAIN, errno.ECONNREFUSED, errno.ENOBUFS)),
+    (("c-ares", "recv", "*"), (errno.EAGAIN, errno.ECONNRESET)),
+    (("c-ares", "recvfrom", "*"), (errno.EAGAIN, errno.ECONNREFUSED)),
+    (("c-ares", "connect", "*"), (errno.ENETUNREACH, errno.EADDRNOTAVAIL)),
+    (("c-ares", "socket", "*"), (errno.EAFNOSUPPORT, *DESCRIPTORS)),
+    (("*", "fopen", "*"), (errno.EACCES, errno.ENOMEM, *DESCRIPTORS)),
+    (("openssl", "getrandom", "*"), (errno.EINTR, errno.ENOSYS, errno.EIO)),
+    (("openssl", "stat", "*"), (errno.EACCES, errno.ENOMEM)),
+    (("openssl", "madvise", "*"), (errno.ENOMEM,)),
+    (("openssl", "mprotect", "*"), (errno.ENOMEM,)),
+    (("*", "mmap", "*"), (errno.ENOMEM,)),
+    (("weir", "sigaltstack", "*"), (errno.ENOMEM,)),
     (("*", "open", "*"), (errno.EINTR, errno.EACCES, errno.EIO, errno.ENOMEM, *DESCRIPTORS)),
     (("*", "close", "*"), (errno.EINTR, errno.EIO)),
     (("weir", "stat", "*"), (errno.EACCES, errno.EIO, errno.ENOMEM)),
@@ -109,6 +121,7 @@ EXCEPTIONS = [
         "src/unix/signal.c:104 aborts; Weir has made and closed a pipe just before",
     ),
     (("libuv", "sigaction", "*", "*"), "cannot fail for a valid signal (sigaction(2))"),
+    (("weir", "sigaction", "*", "*"), "the same; the signals of the crash report"),
 ]
 
 
