@@ -135,14 +135,14 @@ static struct tls_session *session_new(struct tls_context *context, const char *
     if (!s)
         return NULL;
     s->ssl = SSL_new(c->certificates[0].ctx);
-    BIO *bio = s->ssl ? bio_new(&s->base.wire) : NULL;
+    bool bound = s->ssl && SSL_set_app_data(s->ssl, s) == 1;
+    BIO *bio = bound ? bio_new(&s->base.wire) : NULL;
     if (!bio) {
         session_free(&s->base);
         ERR_clear_error();
         return NULL;
     }
     SSL_set_bio(s->ssl, bio, bio);
-    SSL_set_app_data(s->ssl, s);
     if (!context->is_client) {
         SSL_set_accept_state(s->ssl);
     } else {
