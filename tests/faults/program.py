@@ -236,6 +236,11 @@ class Program:
             f"server: {{access_log: all, body_bytes_max: {body_max}{tls}}}\n"
         )
 
+    def begin_tls(self):
+        """With the next reload."""
+        self.pki = pki_of(self.folder)
+        self.configure()
+
     def talk(self, data, wanted, **options):
         return talk(self.address, data, wanted, tls=self.pki and self.pki.trusting, **options)
 

@@ -78,6 +78,28 @@ class Reload:
                 raise Wrong("the next reload has not taken the certificate")
 
 
+class FirstTls:
+    """TLS begins with a reload, and OpenSSL with it; a process each."""
+
+    name = "TLS begun (HUP)"
+
+    def run(self, program):
+        program.begin_tls()
+        program.reload()
+
+    def judge(self, program):
+        """The next reload takes it; or OpenSSL has not come up, which it tries once, and all
+        stays as it was."""
+        program.reload()
+        answers = program.talk(PLAIN, 1)
+        if not answers:
+            answers = talk(program.address, PLAIN, 1)
+            if "TLS context" not in program.log.read_text():
+                raise Wrong("no TLS, and no word of it")
+        if not answers or answers[0][0] != 200:
+            raise Wrong(f"after the next reload: {answers}")
+
+
 class Reopen:
     name = "log reopened (USR1)"
     tls = False
@@ -185,4 +207,5 @@ SCENARIOS = [
     Reopen(),
     Start(),
     Drain(),
+    FirstTls(),
 ]

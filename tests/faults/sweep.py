@@ -22,7 +22,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 from program import CALLS, KINDS, OWNERS, SHORT, Program, Wrong, slot_key
-from scenarios import SCENARIOS, Drain, Start
+from scenarios import SCENARIOS, Drain, FirstTls, Start
 
 # ---- what may fail, and how ----
 
@@ -125,9 +125,9 @@ EXCEPTIONS = [
 ]
 
 
-# OpenSSL makes thousands of allocations for one certificate: then each so manieth fails. All
-# of a handshake do in io/conformance_tls_test.c.
-MEMORY_POINTS_MAX = 400
+# OpenSSL makes thousands of allocations for one certificate: above this, each so manieth
+# fails. All of a handshake do.
+MEMORY_POINTS_MAX = 1000
 
 
 def fitting(table, key):
@@ -140,7 +140,7 @@ def fitting(table, key):
 # ---- sweeps ----
 
 
-def points_of(deltas):
+def points_of(deltas, memory_max=MEMORY_POINTS_MAX):
     """[(slot, nth, error, on)] of what was counted; fails for what nobody thought of."""
     points = []
     for slot, count in enumerate(deltas):
@@ -148,7 +148,7 @@ def points_of(deltas):
         which = [n for n in range(1, count + 1) if not fitting(EXCEPTIONS, (*key, n))]
         errors = fitting(FAULTS, key)
         if key[1] == "memory":
-            which = which[:: len(which) // MEMORY_POINTS_MAX + 1]
+            which = which[:: len(which) // memory_max + 1]
         if which and errors is None:
             raise Wrong(f"{' '.join(key)} is called, and neither failed nor an exception")
         points += [(slot, nth, error, False) for error in errors or () for nth in which]
@@ -309,27 +309,50 @@ def drain_point(folder, point):
         program.close()
 
 
-def sweep_lives(scenario, folder, share):
-    """Points that take a process each."""
-    tally = Tally(scenario.name)
+def first_tls_point(folder, point):
+    program = Program(folder)
+    try:
+        if not program.wait_ready():
+            raise Wrong("no start")
+        program.warm()
+        program.control.arm(*point)
+        FirstTls().run(program)
+        program.control.settle()
+        hits = program.control.disarm()
+        FirstTls().judge(program)
+        program.end()
+        return hits
+    finally:
+        program.close()
+
+
+def lived(scenario, folder):
+    """What a life without a fault calls: from the start, or in the scenario."""
     program = Program(folder)
     try:
         if not program.wait_ready():
             raise Wrong(f"no start: {program.text()}")
-        counts = program.control.counts()
-        if isinstance(scenario, Drain):
-            program.control.settle()
+        if isinstance(scenario, Start):
             counts = program.control.counts()
-            scenario.run(program)
-            program.ended()
-            after = program.control.counts()
-            counts = [b - a for a, b in zip(counts, after, strict=True)]
-        else:
             program.end()
+            return counts
+        program.control.settle()
+        before = program.control.counts()
+        scenario.run(program)
+        if isinstance(scenario, Drain):
+            program.ended()
+        program.control.settle()
+        after = program.control.counts()
+        return [b - a for a, b in zip(before, after, strict=True)]
     finally:
         program.close()
-    one = drain_point if isinstance(scenario, Drain) else start_point
-    for point in share(points_of(counts)):
+
+
+def sweep_lives(scenario, folder, share):
+    """Points that take a process each."""
+    one, memory_max = LIVES[type(scenario)]
+    tally = Tally(scenario.name)
+    for point in share(points_of(lived(scenario, folder), memory_max)):
         try:
             tally.note(point, one(folder, point))
         except (Wrong, OSError) as wrong:
@@ -337,10 +360,17 @@ def sweep_lives(scenario, folder, share):
     return tally
 
 
+# What takes a process for each point, and how many of its allocations fail.
+LIVES = {
+    Start: (start_point, MEMORY_POINTS_MAX),
+    Drain: (drain_point, MEMORY_POINTS_MAX),
+    FirstTls: (first_tls_point, 100),
+}
+
+
 def sweep(scenario, share=lambda points: points):
-    lives = isinstance(scenario, (Start, Drain))
     with tempfile.TemporaryDirectory(prefix="weir-faults-") as folder:
-        return (sweep_lives if lives else sweep_running)(scenario, Path(folder), share)
+        return (sweep_lives if type(scenario) in LIVES else sweep_running)(scenario, Path(folder), share)
 
 
 def main():
