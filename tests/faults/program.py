@@ -186,7 +186,8 @@ def slot_key(slot):
 class Program:
     """A running `weir serve` with preload.c in front."""
 
-    def __init__(self, folder, fault=None, tls=False):
+    def __init__(self, folder, fault=None, tls=False, forgives=None):
+        """`forgives`: whose leaks do not count, in AddressSanitizer's words."""
         self.folder = folder
         self.control = Control(folder)
         self.port = free_port()
@@ -214,6 +215,9 @@ class Program:
             "ASAN_OPTIONS": "detect_leaks=1:halt_on_error=1:verify_asan_link_order=0",
             "UBSAN_OPTIONS": "halt_on_error=1:print_stacktrace=1",
         }
+        if forgives:
+            (folder / "leaks").write_text(f"leak:{forgives}\n")
+            env["LSAN_OPTIONS"] = f"suppressions={folder / 'leaks'}:print_suppressions=0"
         command = [BUILD / "weir", "serve", "--config", folder / "weir.yaml", "--loops", "2"]
         self.process = subprocess.Popen(
             [*map(str, command), "--port", str(self.port)],

@@ -125,9 +125,9 @@ EXCEPTIONS = [
 ]
 
 
-# OpenSSL makes thousands of allocations for one certificate: above this, each so manieth
-# fails. All of a handshake do.
-MEMORY_POINTS_MAX = 1000
+# OpenSSL makes hundreds of allocations for a handshake and thousands for a certificate: where
+# there are more than so many, each so manieth fails.
+MEMORY_POINTS_MAX = 500
 
 
 def fitting(table, key):
@@ -310,7 +310,8 @@ def drain_point(folder, point):
 
 
 def first_tls_point(folder, point):
-    program = Program(folder)
+    # OpenSSL, at its start, loses some bytes when memory fails.
+    program = Program(folder, forgives="libcrypto.so")
     try:
         if not program.wait_ready():
             raise Wrong("no start")
