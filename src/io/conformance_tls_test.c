@@ -433,14 +433,14 @@ static uint64_t meet_poorly(uint64_t countdown)
 
 static void a_handshake_survives_any_allocation_that_fails(void **state)
 {
-    if (driver == &sim_driver)
-        return; /* its own memory is never short */
     make_pems();
     uint64_t count = meet_poorly(UINT64_MAX);
-    assert_true(count > 100); /* the engine's come through the same door */
+    /* The engine's come through the same door: OpenSSL makes hundreds, the toy some. */
+    uint64_t least = driver == &sim_driver ? 5 : 100;
+    assert_true(count > least);
     for (uint64_t n = 1; n <= count; n += 1 + count / 50)
         meet_poorly(n);
-    assert_true(meet_poorly(UINT64_MAX) > 100);
+    assert_true(meet_poorly(UINT64_MAX) > least);
 }
 
 /* ---- ends of what was open

@@ -28,7 +28,9 @@ static void process_make(struct fx *fx)
 {
     int loops = MAX(fx->options.loops, 1);
     if (!fx->options.sim) {
-        struct io_uv_options options = {.loops = loops, .compute_threads = 1, .file_threads = 1};
+        /* Prepared for descriptors as the program is, so that memory may fail afterwards. */
+        struct io_uv_options options = {
+            .loops = loops, .compute_threads = 1, .file_threads = 1, .connections_max = 256};
         struct diag diag = {0};
         result r = uv_process_new(&options, &fx->process, &diag);
         if (failed(r))

@@ -45,8 +45,10 @@ struct scenario {
     void (*request)(struct text *text);
     struct expected answers[TALK_ANSWERS_MAX + 1]; /* up to the first with status 0 */
     int signal;                                    /* instead of a request, or during it */
-    bool leaves;                                   /* the caller does not wait */
-    bool batched;                                  /* with another, in one run */
+    bool tls;
+    bool distrusts; /* the server's certificate */
+    bool leaves;    /* the caller does not wait */
+    bool batched;   /* with another, in one run */
 };
 
 static void post(struct text *text, const char *path, const char *body)
@@ -212,6 +214,14 @@ static const struct scenario scenarios[] = {
      {{200, "plus:predict"}, {200, "FP32"}, {200, "\"FP32\""}, {200, "plus"}}},
     {"two in a batch", predict_small, {{200, "3.0"}}, .batched = true},
     {"caller leaves", predict_large, {{200, NULL}}, .leaves = true},
+    {"TLS, kept alive",
+     pipelined,
+     {{200, "3.0"}, {200, "\"id\""}, {200, "AVAILABLE"}, {200, "3.0"}},
+     .tls = true},
+    {"TLS, predict 400 kB", predict_large, {{200, "\"outputs\""}}, .tls = true},
+    {"TLS, distrusted", predict_small, .tls = true, .distrusts = true},
+    {"TLS, caller leaves", predict_large, {{200, NULL}}, .tls = true, .leaves = true},
+    {"TLS, reload (HUP)", .signal = SIGHUP, .tls = true},
     {"reload (HUP)", .signal = SIGHUP},
     {"log reopened (USR1)", .signal = SIGUSR1},
     {"drain (TERM)", predict_large, {{200, "\"outputs\""}}, .signal = SIGTERM},
@@ -245,9 +255,15 @@ static void configure(struct process *server, const struct scenario *scenario, b
              "%s/tests/conformance/backends, engines_path: /none, max_batch_size: %d, "
              "max_queue_delay: 1ms}\n"
              "log: {path: /log/weir.log}\n"
-             "server: {access_log: all, body_bytes_max: %s}\n",
+             "server: {access_log: all, body_bytes_max: \"${BODY_MAX:-%s}\"%s}\n",
              folder("WEIR_SOURCE"), folder("WEIR_BUILD"), scenario->batched ? 8 : 1,
-             small_bodies ? "1KiB" : "4MiB");
+             small_bodies ? "1KiB" : "4MiB",
+             scenario->tls ? ", tls: {certificate: /tls/cert, key: /tls/key}" : "");
+    /* Another certificate each time, and one of them with a key that takes a worker. */
+    sim_file_put(server, "/tls/cert",
+                 small_bodies ? SPAN("name: server.test\nissuer: authority\nkey: 2\n")
+                              : SPAN("name: server.test\nissuer: authority\nkey: 1\n"));
+    sim_file_put(server, "/tls/key", small_bodies ? SPAN("key: 2\nslow: yes\n") : SPAN("key: 1\n"));
     sim_file_put(server, "/weir.yaml", span_cstr(yaml));
 }
 
@@ -278,6 +294,7 @@ struct point {
     bool persistent;
     struct text request, plain;
     struct process *server;
+    struct tls_context *trusting, *distrusting; /* the caller's; NULL without TLS */
     struct talk talk, twin;
     int talks; /* that are under way */
     struct io_post begin;
@@ -330,6 +347,8 @@ static bool is_error(const struct talk_answer *answer)
 
 static void check_answers(struct point *p, const struct talk *talk)
 {
+    if (p->scenario->distrusts && talk->connected)
+        wrong(p, "a wrong certificate was taken");
     if (talk->hung)
         wrong(p, "no answer, and no end of the connection");
     if (talk->broken)
@@ -434,6 +453,7 @@ static void begin_fault(struct point *p)
 {
     int sent = p->scenario->signal;
     p->talk.leaves = p->scenario->leaves;
+    p->talk.tls = p->scenario->distrusts ? p->distrusting : p->trusting;
     if (sent == SIGHUP)
         configure(p->server, p->scenario, true);
     mem_fail_after(p->index, p->persistent);
@@ -470,6 +490,7 @@ static void go_on(struct io_timer *timer)
         break;
     case STAGE_NEXT:
         p->talk.leaves = false;
+        p->talk.tls = p->trusting;
         talk_start(&p->talk, &address, text_span(&p->plain), 1, talk_over, p);
         break;
     case STAGE_SECOND:
@@ -488,6 +509,15 @@ static void begin(struct io_post *begin)
     wait(p, 100 * IO_MS); /* by then the model has been loaded */
 }
 
+static struct tls_context *trust(struct process *caller, const char *authority)
+{
+    struct tls_options options = {.ca.text = span_cstr(authority)};
+    struct tls_context *made;
+    result r = tls_client_new(caller, &options, &made, NULL);
+    assert_false(failed(r));
+    return made;
+}
+
 /* Whether the allocation was reached. */
 static bool point(const struct scenario *scenario, uint64_t index, bool persistent)
 {
@@ -503,6 +533,10 @@ static bool point(const struct scenario *scenario, uint64_t index, bool persiste
         predict_large(&p.request);
     predict_small(&p.plain);
     assert_false(failed(text_result(&p.request)));
+    if (scenario->tls) {
+        p.trusting = trust(caller, "ca: authority\n");
+        p.distrusting = trust(caller, "ca: other\n");
+    }
     talk_init(&p.talk, process_loop(caller, 0));
     talk_init(&p.twin, process_loop(caller, 0));
     p.begin.run = begin;
@@ -517,6 +551,8 @@ static bool point(const struct scenario *scenario, uint64_t index, bool persiste
     if (code != 0)
         wrong(&p, "ended with %d", code);
     process_free(p.server);
+    tls_context_unref(p.trusting);
+    tls_context_unref(p.distrusting);
     process_free(caller);
     talk_release(&p.talk);
     talk_release(&p.twin);

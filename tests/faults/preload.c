@@ -2,10 +2,11 @@
  * that the program makes, and fails the chosen one. tests/faults/program.py drives it
  * through a file that both have mapped, named by WEIR_FAULTS.
  *
- * Whose call it is tells the address that it returns to: the program's own text, libuv's
- * or libfyaml's. All else (the C library's own, the engines', the sanitizers', jemalloc's)
- * is passed on and not counted. A call on a socket is counted apart from one on anything
- * else, since libuv treats its own eventfds and pipes differently from connections.
+ * Whose call it is tells the address that it returns to: the program's own text or a
+ * library's of the list below; memory that a library takes through the program's own door
+ * is the program's. All else (the C library's own, the engines', the sanitizers',
+ * jemalloc's) is passed on and not counted. A call on a socket is counted apart from one on
+ * anything else, since libuv treats its own eventfds and pipes differently from connections.
  *
  * A failure is what the kernel could do: nothing has happened and errno is set; except
  * that close() has closed, whatever it returns (close(2)), and that SHORT moves one byte.
@@ -22,6 +23,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -42,7 +44,10 @@
     X(read) \
     X(write) \
     X(writev) \
+    X(send) \
     X(sendto) \
+    X(recv) \
+    X(recvfrom) \
     X(accept4) \
     X(connect) \
     X(socket) \
@@ -63,6 +68,7 @@
     X(ioctl) \
     X(fcntl) \
     X(open) \
+    X(fopen) \
     X(close) \
     X(stat) \
     X(fstat) \
@@ -77,6 +83,10 @@
     X(getrlimit) \
     X(setrlimit) \
     X(sigaction) \
+    X(sigaltstack) \
+    X(mmap) \
+    X(mprotect) \
+    X(madvise) \
     X(pthread_create) \
     X(sched_getaffinity)
 
@@ -87,7 +97,15 @@ enum call {
         CALLS_LEN
 };
 
-enum owner { OWNER_WEIR, OWNER_UV, OWNER_YAML, OWNERS_LEN, OWNER_OTHER };
+enum owner {
+    OWNER_WEIR,
+    OWNER_UV,
+    OWNER_YAML,
+    OWNER_OPENSSL,
+    OWNER_ARES,
+    OWNERS_LEN,
+    OWNER_OTHER = OWNERS_LEN
+};
 enum kind { KIND_OTHER, KIND_SOCKET, KINDS_LEN };
 
 #define SLOTS (OWNERS_LEN * KINDS_LEN * CALLS_LEN)
@@ -106,22 +124,40 @@ static struct control nobody, *control = &nobody;
 
 static struct range {
     uintptr_t from, to;
-} ranges[OWNERS_LEN];
+    enum owner owner;
+} ranges[16];
+static size_t ranges_len;
 
 /* ---- whose call, and whether it fails ---- */
 
+static enum owner owner_of_file(const char *name)
+{
+    static const struct {
+        const char *part;
+        enum owner owner;
+    } libraries[] = {
+        {"/libuv.so", OWNER_UV},       {"/libfyaml.so", OWNER_YAML},
+        {"/libssl.so", OWNER_OPENSSL}, {"/libcrypto.so", OWNER_OPENSSL},
+        {"/libcares.so", OWNER_ARES},
+    };
+    for (size_t i = 0; i < sizeof(libraries) / sizeof(libraries[0]); i++)
+        if (strstr(name, libraries[i].part))
+            return libraries[i].owner;
+    return name[0] ? OWNER_OTHER : OWNER_WEIR;
+}
+
 static int note_text(struct dl_phdr_info *info, size_t size, void *arg)
 {
-    const char *name = info->dlpi_name;
-    int owner = !name[0]                       ? OWNER_WEIR
-                : strstr(name, "/libuv.so")    ? OWNER_UV
-                : strstr(name, "/libfyaml.so") ? OWNER_YAML
-                                               : OWNER_OTHER;
+    enum owner owner = owner_of_file(info->dlpi_name);
     for (int i = 0; owner != OWNER_OTHER && i < info->dlpi_phnum; i++) {
         const ElfW(Phdr) *part = &info->dlpi_phdr[i];
-        if (part->p_type == PT_LOAD && part->p_flags & PF_X)
-            ranges[owner] = (struct range){info->dlpi_addr + part->p_vaddr,
-                                           info->dlpi_addr + part->p_vaddr + part->p_memsz};
+        if (part->p_type != PT_LOAD || !(part->p_flags & PF_X))
+            continue;
+        if (ranges_len == sizeof(ranges) / sizeof(ranges[0]))
+            abort();
+        ranges[ranges_len++] =
+            (struct range){info->dlpi_addr + part->p_vaddr,
+                           info->dlpi_addr + part->p_vaddr + part->p_memsz, owner};
     }
     return 0;
 }
@@ -141,11 +177,11 @@ __attribute__((constructor)) static void begin(void)
 
 static enum owner owner_of(const void *caller)
 {
-    int owner = 0;
-    while (owner < OWNERS_LEN &&
-           ((uintptr_t)caller < ranges[owner].from || (uintptr_t)caller >= ranges[owner].to))
-        owner++;
-    return owner < OWNERS_LEN ? (enum owner)owner : OWNER_OTHER;
+    uintptr_t at = (uintptr_t)caller;
+    for (size_t i = 0; i < ranges_len; i++)
+        if (at >= ranges[i].from && at < ranges[i].to)
+            return ranges[i].owner;
+    return OWNER_OTHER;
 }
 
 static enum kind kind_of(int fd)
@@ -202,6 +238,11 @@ static int fault(enum call call, int fd, const void *caller)
 WRAP(ssize_t, -1, sendto, sendto, fd,
      (int fd, const void *buf, size_t n, int flags, const struct sockaddr *to, socklen_t len), fd,
      buf, n, flags, to, len)
+WRAP(ssize_t, -1, send, send, fd, (int fd, const void *buf, size_t n, int flags), fd, buf, n, flags)
+WRAP(ssize_t, -1, recv, recv, fd, (int fd, void *buf, size_t n, int flags), fd, buf, n, flags)
+WRAP(ssize_t, -1, recvfrom, recvfrom, fd,
+     (int fd, void *buf, size_t n, int flags, struct sockaddr *from, socklen_t *len), fd, buf, n,
+     flags, from, len)
 WRAP(int, -1, accept4, accept4, fd, (int fd, struct sockaddr *from, socklen_t *len, int flags), fd,
      from, len, flags)
 WRAP(int, -1, connect, connect, fd, (int fd, const struct sockaddr *to, socklen_t len), fd, to, len)
@@ -243,6 +284,13 @@ WRAP(int, -1, setrlimit, setrlimit64, -1, (__rlimit_resource_t what, const struc
      what, limit)
 WRAP(int, -1, sigaction, sigaction, -1,
      (int number, const struct sigaction *new, struct sigaction *old), number, new, old)
+WRAP(int, -1, sigaltstack, sigaltstack, -1, (const stack_t *new, stack_t *old), new, old)
+WRAP(void *, MAP_FAILED, mmap, mmap64, fd,
+     (void *at, size_t n, int protection, int flags, int fd, off64_t offset), at, n, protection,
+     flags, fd, offset)
+WRAP(int, -1, mprotect, mprotect, -1, (void *at, size_t n, int protection), at, n, protection)
+WRAP(int, -1, madvise, madvise, -1, (void *at, size_t n, int advice), at, n, advice)
+WRAP(FILE *, NULL, fopen, fopen64, -1, (const char *path, const char *mode), path, mode)
 WRAP(int, -1, sched_getaffinity, sched_getaffinity, -1, (pid_t pid, size_t n, cpu_set_t *set), pid,
      n, set)
 WRAP(int, error, pthread_create, pthread_create, -1,
@@ -289,6 +337,17 @@ EXPORT ssize_t getrandom(void *buf, size_t n, unsigned flags)
         return -1;
     }
     return NEXT(getrandom)(buf, error == SHORT && n > 1 ? 1 : n, flags);
+}
+
+/* How OpenSSL asks for chance; it comes whole or not at all. */
+EXPORT int getentropy(void *buf, size_t n)
+{
+    int error = fault(C_getrandom, -1, __builtin_return_address(0));
+    if (error > 0) {
+        errno = error;
+        return -1;
+    }
+    return NEXT(getentropy)(buf, n);
 }
 
 EXPORT int close(int fd)
@@ -342,6 +401,14 @@ EXPORT int ioctl(int fd, unsigned long request, ...)
     return -1;
 }
 
+/* The same under the names that libraries built without large files call. */
+__asm__(".globl open, fcntl, stat, fopen, mmap\n"
+        ".set open, open64\n"
+        ".set fcntl, fcntl64\n"
+        ".set stat, stat64\n"
+        ".set fopen, fopen64\n"
+        ".set mmap, mmap64\n");
+
 /* libuv closes in this way, to be no point of cancellation. */
 EXPORT long syscall(long number, ...)
 {
@@ -354,6 +421,12 @@ EXPORT long syscall(long number, ...)
     int error = 0;
     if (number == SYS_close)
         error = fault(C_close, (int)a[0], __builtin_return_address(0));
+    if (number == SYS_getrandom) /* OpenSSL, after the C library's own */
+        error = fault(C_getrandom, -1, __builtin_return_address(0));
+    if (error > 0 && number != SYS_close) {
+        errno = error;
+        return -1;
+    }
     long r = NEXT(syscall)(number, a[0], a[1], a[2], a[3], a[4], a[5]);
     if (error <= 0)
         return r;

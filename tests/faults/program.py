@@ -4,17 +4,24 @@ Where the program lies comes from WEIR_BUILD, as for the conformance tests; with
 under AddressSanitizer, leaks and stray accesses count too.
 """
 
+import contextlib
+import functools
 import mmap
 import os
 import re
+import shutil
 import signal
 import socket
+import ssl
 import struct
 import subprocess
+import sys
 import time
 from pathlib import Path
 
 SOURCE = Path(os.environ.get("WEIR_SOURCE") or Path(__file__).resolve().parents[2])
+sys.path.append(str(SOURCE / "tests" / "conformance"))
+from certificates import LOCAL, Authority  # noqa: E402
 BUILD = Path(os.environ.get("WEIR_BUILD") or SOURCE / "build")
 PRELOAD = BUILD / "tests" / "faults" / "faults.so"
 MODEL = SOURCE / "tests" / "fixtures" / "models" / "plus.arith"
@@ -23,7 +30,7 @@ BACKENDS = BUILD / "tests" / "conformance" / "backends"
 # One list of the calls: preload.c's.
 CALLS = re.findall(r"X\((\w+)\)", (Path(__file__).parent / "preload.c").read_text())
 CALLS = CALLS[CALLS.index("memory") : CALLS.index("sched_getaffinity") + 1]
-OWNERS = ("weir", "libuv", "libfyaml")
+OWNERS = ("weir", "libuv", "libfyaml", "openssl", "c-ares")
 KINDS = ("other", "socket")
 SHORT = -1
 CONTROL = "<QQQqQ"
@@ -76,14 +83,38 @@ def whole_answers(data):
         data = rest[size:]
 
 
-def talk(address, data, wanted, patience=10.0, leaves=False):
+class Pki:
+    """An authority, two certificates for this machine, and the pair that is in force."""
+
+    def __init__(self, folder):
+        self.authority = Authority(folder)
+        self.pairs = [self.authority.sign(name, LOCAL) for name in ("first", "second")]
+        self.cert, self.key = folder / "live.pem", folder / "live.key"
+        self.trusting = ssl.create_default_context(cafile=self.authority.cert)
+        self.distrusting = ssl.create_default_context()
+
+    def put(self, which):
+        shutil.copy(self.pairs[which][0], self.cert)
+        shutil.copy(self.pairs[which][1], self.key)
+
+    def der(self, which):
+        return ssl.PEM_cert_to_DER_cert(self.pairs[which][0].read_text())
+
+
+pki_of = functools.cache(Pki)  # by folder
+
+
+def talk(address, data, wanted, patience=10.0, leaves=False, tls=None):
     """Sends, and gives the whole answers that come until there are enough or the end comes."""
     family = socket.AF_UNIX if isinstance(address, str) else socket.AF_INET
     got = b""
-    with socket.socket(family, socket.SOCK_STREAM) as sock:
+    with contextlib.ExitStack() as stack:
+        sock = stack.enter_context(socket.socket(family, socket.SOCK_STREAM))
         sock.settimeout(patience)
         try:
             sock.connect(address)
+            if tls:
+                sock = stack.enter_context(tls.wrap_socket(sock, server_hostname="localhost"))
             sock.sendall(data)
             while not leaves:
                 piece = sock.recv(1 << 20)
@@ -91,8 +122,8 @@ def talk(address, data, wanted, patience=10.0, leaves=False):
                 answers = whole_answers(got)
                 if not piece or len(answers) >= wanted:
                     return answers
-        except (ConnectionError, BrokenPipeError):
-            pass
+        except (ConnectionError, ssl.SSLError):
+            pass  # an end; what is wrong with records never comes to an answer
         except TimeoutError:
             raise Wrong(f"neither an answer nor an end; {got[:200]!r}") from None
     return whole_answers(got)
@@ -155,7 +186,8 @@ def slot_key(slot):
 class Program:
     """A running `weir serve` with preload.c in front."""
 
-    def __init__(self, folder, fault=None):
+    def __init__(self, folder, fault=None, tls=False, forgives=None):
+        """`forgives`: whose leaks do not count, in AddressSanitizer's words."""
         self.folder = folder
         self.control = Control(folder)
         self.port = free_port()
@@ -168,6 +200,7 @@ class Program:
         self.notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.notify.bind(str(self.notify_path))
         self.held = None
+        self.pki = pki_of(folder) if tls else None
         self.configure()
         if fault:
             self.control.arm(*fault, fresh=True)
@@ -182,6 +215,9 @@ class Program:
             "ASAN_OPTIONS": "detect_leaks=1:halt_on_error=1:verify_asan_link_order=0",
             "UBSAN_OPTIONS": "halt_on_error=1:print_stacktrace=1",
         }
+        if forgives:
+            (folder / "leaks").write_text(f"leak:{forgives}\n")
+            env["LSAN_OPTIONS"] = f"suppressions={folder / 'leaks'}:print_suppressions=0"
         command = [BUILD / "weir", "serve", "--config", folder / "weir.yaml", "--loops", "2"]
         self.process = subprocess.Popen(
             [*map(str, command), "--port", str(self.port)],
@@ -192,12 +228,25 @@ class Program:
         )
 
     def configure(self, body_max="4MiB"):
+        """What is in force, or what the next reload finds; then with another certificate."""
+        tls = ""
+        if self.pki:
+            self.pki.put(int(body_max == "1KiB"))
+            tls = f", tls: {{certificate: {self.pki.cert}, key: {self.pki.key}}}"
         (self.folder / "weir.yaml").write_text(
             "version: 1\n"
             f"models: {{path: {MODEL}, backends_path: {BACKENDS}, engines_path: /none}}\n"
             f"log: {{path: {self.log}}}\n"
-            f"server: {{access_log: all, body_bytes_max: {body_max}}}\n"
+            f"server: {{access_log: all, body_bytes_max: {body_max}{tls}}}\n"
         )
+
+    def begin_tls(self):
+        """With the next reload."""
+        self.pki = pki_of(self.folder)
+        self.configure()
+
+    def talk(self, data, wanted, **options):
+        return talk(self.address, data, wanted, tls=self.pki and self.pki.trusting, **options)
 
     def text(self):
         return self.errors.read_text(errors="replace")
@@ -209,13 +258,18 @@ class Program:
             if self.process.poll() is not None:
                 return False
             try:
-                answers = talk(self.address, request("GET", "/readyz"), 1, patience=2.0)
+                answers = self.talk(request("GET", "/readyz"), 1, patience=2.0)
                 if answers and answers[0][0] == 200:
                     return True
             except (OSError, Wrong):
                 pass
             time.sleep(0.001)
         raise Wrong(f"neither ready nor ended; {self.text()[-2000:]}")
+
+    def certificate(self):
+        with socket.create_connection(self.address, 10) as sock:
+            with self.pki.trusting.wrap_socket(sock, server_hostname="localhost") as secure:
+                return secure.getpeercert(binary_form=True)
 
     def hold(self):
         """An idle connection on loop 0, so that the next ones are handed to loop 1."""
@@ -226,8 +280,8 @@ class Program:
         """Both loops have had a connection, for the first of which libuv opens a file. Gives
         the counters once they stand still."""
         with socket.create_connection(self.address):
-            talk(self.address, PLAIN, 1)
-            talk(self.address, PLAIN, 1)
+            self.talk(PLAIN, 1)
+            self.talk(PLAIN, 1)
         same, before = 0, None
         while same < 3:
             self.control.settle()
@@ -289,7 +343,7 @@ class Program:
 
     def counters(self):
         """What must be as before: (descriptors, connections, ...)."""
-        answers = talk(self.address, METRICS, 1)
+        answers = self.talk(METRICS, 1)
         if not answers or answers[0][0] != 200:
             raise Wrong("no metrics afterwards")
         text = answers[0][2].decode()
@@ -312,7 +366,7 @@ class Program:
     def check(self, before):
         if self.process.poll() is not None:
             raise Wrong(f"it ended with {self.process.returncode}: {self.text()[-3000:]}")
-        answers = talk(self.address, PLAIN, 1)
+        answers = self.talk(PLAIN, 1)
         if not answers or answers[0][0] != 200 or b"3.0" not in answers[0][2]:
             raise Wrong(f"the next request: {answers}")
         until = time.monotonic() + 5

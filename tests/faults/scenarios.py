@@ -8,20 +8,22 @@ import time
 
 from program import METRICS, PLAIN, Wrong, predict, request, talk
 
+
 class Requests:
     """A connection with these bytes, and the answers that it gets without a fault."""
 
-    def __init__(self, name, data, *expected, loop=0, admin=False, leaves=False):
+    def __init__(self, name, data, *expected, loop=0, admin=False, leaves=False, tls=False):
         self.name, self.data, self.expected = name, data, expected
-        self.loop, self.admin, self.leaves = loop, admin, leaves
+        self.loop, self.admin, self.leaves, self.tls = loop, admin, leaves, tls
 
     def begin(self, program):
         if self.loop:
             program.hold()
 
     def run(self, program):
-        address = program.admin if self.admin else program.address
-        return talk(address, self.data, len(self.expected), leaves=self.leaves)
+        if self.admin:
+            return talk(program.admin, self.data, len(self.expected))
+        return program.talk(self.data, len(self.expected), leaves=self.leaves)
 
     def judge(self, program, answers, faultless):
         if faultless and not self.leaves and len(answers) < len(self.expected):
@@ -33,9 +35,27 @@ class Requests:
                 raise Wrong(f"answered {status} {body[:300]!r}, expected {wanted}")
 
 
+class BadHandshakes:
+    """Callers that do not trust the certificate, or do not speak TLS."""
+
+    name = "TLS, handshakes fail"
+    tls = True
+
+    def begin(self, program):
+        pass
+
+    def run(self, program):
+        answers = talk(program.address, PLAIN, 1, tls=program.pki.distrusting)
+        return answers + talk(program.address, b"\x16\x03\x01\x00\x05hello", 1)
+
+    def judge(self, program, answers, faultless):
+        if answers:
+            raise Wrong(f"answered {answers}")
+
+
 class Reload:
-    name = "reload (HUP)"
-    loop = 0
+    def __init__(self, name, tls=False):
+        self.name, self.tls = name, tls
 
     def begin(self, program):
         pass
@@ -50,15 +70,39 @@ class Reload:
             program.configure(body_max)
             program.reload()
             until = time.monotonic() + 5
-            while (answers := talk(program.address, predict(500), 1)) and answers[0][0] != wanted:
+            while (answers := program.talk(predict(500), 1)) and answers[0][0] != wanted:
                 if time.monotonic() > until:
                     raise Wrong(f"after the next reload: {answers[0][0]}, expected {wanted}")
                 time.sleep(0.005)
+            if self.tls and program.certificate() != program.pki.der(int(body_max == "1KiB")):
+                raise Wrong("the next reload has not taken the certificate")
+
+
+class FirstTls:
+    """TLS begins with a reload, and OpenSSL with it; a process each."""
+
+    name = "TLS begun (HUP)"
+
+    def run(self, program):
+        program.begin_tls()
+        program.reload()
+
+    def judge(self, program):
+        """The next reload takes it; or OpenSSL has not come up, which it tries once, and all
+        stays as it was."""
+        program.reload()
+        answers = program.talk(PLAIN, 1)
+        if not answers:
+            answers = talk(program.address, PLAIN, 1)
+            if "TLS context" not in program.log.read_text():
+                raise Wrong("no TLS, and no word of it")
+        if not answers or answers[0][0] != 200:
+            raise Wrong(f"after the next reload: {answers}")
 
 
 class Reopen:
     name = "log reopened (USR1)"
-    loop = 0
+    tls = False
 
     def begin(self, program):
         pass
@@ -69,7 +113,7 @@ class Reopen:
         until = time.monotonic() + patience
         while not program.log.exists() and time.monotonic() < until:
             time.sleep(0.001)
-            talk(program.address, request("GET", "/livez"), 1)
+            program.talk(request("GET", "/livez"), 1)
 
     def run(self, program):
         self.rotate(program, 0.05)
@@ -81,7 +125,7 @@ class Reopen:
         if not program.log.exists():
             raise Wrong("the next USR1 opened no log")
         size = program.log.stat().st_size
-        talk(program.address, request("GET", "/livez"), 1)
+        program.talk(request("GET", "/livez"), 1)
         until = time.monotonic() + 5
         while program.log.stat().st_size == size:
             if time.monotonic() > until:
@@ -153,8 +197,15 @@ SCENARIOS = [
     Requests("page", request("GET", "/", fields="Accept: text/html\r\n"), (200, b"</html>")),
     Requests("admin socket", METRICS, (200, b"weir_"), admin=True),
     Requests("caller leaves", predict(30000), (200, b""), loop=1, leaves=True),
-    Reload(),
+    Requests(
+        "TLS, kept alive", PLAIN + INFER, (200, b"3.0"), (200, b"outputs"), tls=True
+    ),
+    Requests("TLS, predict 300 kB", predict(30000), (200, b"outputs"), tls=True),
+    BadHandshakes(),
+    Reload("TLS, reload (HUP)", tls=True),
+    Reload("reload (HUP)"),
     Reopen(),
     Start(),
     Drain(),
+    FirstTls(),
 ]

@@ -128,16 +128,17 @@ static void has_written(void *arg, struct stream *stream, result r)
 {
     struct talk *talk = arg;
     bool held = mem_fail_hold(true);
-    /* A failure shows at the read. */
-    if (!failed(r) && talk->leaves)
+    /* Of a plain stream, a failure shows at the read; behind TLS the other end still waits. */
+    if (failed(r) ? talk->tls != NULL : talk->leaves)
         leave(talk);
     mem_fail_hold(held);
 }
 
-static void connected(void *arg, struct stream *stream, result r)
+static void ready(void *arg, struct stream *stream, result r)
 {
     struct talk *talk = arg;
     bool held = mem_fail_hold(true);
+    talk->connected = !failed(r);
     if (failed(r)) {
         leave(talk);
     } else {
@@ -147,16 +148,32 @@ static void connected(void *arg, struct stream *stream, result r)
     mem_fail_hold(held);
 }
 
+static void connected(void *arg, struct stream *stream, result r)
+{
+    struct talk *talk = arg;
+    if (failed(r) || !talk->tls) {
+        ready(arg, stream, r);
+        return;
+    }
+    bool held = mem_fail_hold(true);
+    r = tls_connect(talk->tls, stream, "server.test", loop_now(talk->loop) + PATIENCE, ready, talk,
+                    &talk->stream);
+    ASSERT(!failed(r)); /* the hook is held */
+    mem_fail_hold(held);
+}
+
 void talk_start(struct talk *talk, const struct io_address *address, struct span request,
                 int wanted, void (*over)(struct talk *talk), void *arg)
 {
     bool held = mem_fail_hold(true);
     struct loop *loop = talk->loop;
     uint8_t *bytes = talk->bytes;
+    struct tls_context *tls = talk->tls;
     bool leaves = talk->leaves;
     *talk = (struct talk){
         .loop = loop,
         .bytes = bytes,
+        .tls = tls,
         .leaves = leaves,
         .request = request,
         .wanted = wanted,

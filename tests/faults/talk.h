@@ -1,10 +1,11 @@
 /* A caller in a simulated world: sends bytes on a connection of its own and keeps what
  * comes back, in memory that is taken beforehand. Nothing that it does counts for base's
- * test hook, so that a sweep fails the allocations of the side under test alone.
+ * test hook, so that a sweep fails the allocations of the side under test alone; but for
+ * what its side of TLS takes by itself between its completions.
  */
 #pragma once
 
-#include "io/io.h"
+#include "io/tls.h"
 
 #define TALK_ANSWERS_MAX 4
 #define TALK_BYTES_MAX ((size_t)4 << 20)
@@ -20,15 +21,17 @@ struct talk {
     struct stream *stream;
     struct io_timer patience;
     struct span request;
-    bool leaves; /* closes as soon as all is written */
-    int wanted;  /* answers after which it is over */
+    struct tls_context *tls; /* NULL: none; a reference of whoever set it */
+    bool leaves;             /* closes as soon as all is written */
+    int wanted;              /* answers after which it is over */
     void (*over)(struct talk *talk);
     void *arg;
     /* ---- once it is over ---- */
     struct talk_answer answers[TALK_ANSWERS_MAX];
     int answers_len;
-    bool hung;   /* neither answered nor closed */
-    bool broken; /* an answer that is no HTTP */
+    bool connected; /* and, with TLS, shaken hands */
+    bool hung;      /* neither answered nor closed */
+    bool broken;    /* an answer that is no HTTP */
     /* ---- private ---- */
     uint8_t *bytes;
     size_t len, taken; /* taken: by whole answers */

@@ -293,8 +293,7 @@ static result context_fill(struct ossl_context *c, const struct tls_options *opt
 result ossl_context_new(struct process *process, const struct tls_options *options, bool is_client,
                         struct tls_context **ret_context, struct diag *diag)
 {
-    ossl_init();
-    struct ossl_context *c = MEM_NEW(struct ossl_context);
+    struct ossl_context *c = ossl_init() ? MEM_NEW(struct ossl_context) : NULL;
     if (!c)
         return diag_fail(diag, ERR_NO_MEMORY, "no memory for a TLS context");
     c->base =

@@ -34,8 +34,9 @@ struct ossl_session {
     SSL *ssl;
 };
 
-/* Once in a program, before OpenSSL is used: its memory comes through base's door. */
-void ossl_init(void);
+/* Before OpenSSL is used: its memory comes through base's door. Once it has worked in a
+ * program it does nothing; false without memory, and may be tried again. */
+bool ossl_init(void);
 /* The reason of the first error that OpenSSL has queued on this thread, and empties the
  * queue; "unknown error" without one. */
 const char *ossl_error(char *buffer, size_t size);

@@ -31,7 +31,7 @@ static void door_free(void *ptr, const char *file, int line)
 }
 
 static BIO_METHOD *bio_method;
-static pthread_once_t init_once = PTHREAD_ONCE_INIT;
+static pthread_mutex_t init_mutex = PTHREAD_MUTEX_INITIALIZER;
 
 static int bio_read(BIO *bio, char *to, int len)
 {
@@ -59,22 +59,30 @@ static long bio_ctrl(BIO *bio, int command, long number, void *ptr)
     return command == BIO_CTRL_FLUSH;
 }
 
-static void init(void)
+/* The first TLS of a program may come with a reload, which has to survive lack of memory. */
+static bool init(void)
 {
     /* Refused, and of no harm, when another library of the program was first. */
     CRYPTO_set_mem_functions(door_alloc, door_realloc, door_free);
     /* Other threads may still be at work when the program ends. */
-    OPENSSL_init_ssl(OPENSSL_INIT_NO_ATEXIT | OPENSSL_INIT_LOAD_SSL_STRINGS, NULL);
-    bio_method = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "weir");
-    mem_must(bio_method, 0);
-    BIO_meth_set_read(bio_method, bio_read);
-    BIO_meth_set_write(bio_method, bio_write);
-    BIO_meth_set_ctrl(bio_method, bio_ctrl);
+    if (!OPENSSL_init_ssl(OPENSSL_INIT_NO_ATEXIT | OPENSSL_INIT_LOAD_SSL_STRINGS, NULL))
+        return false;
+    BIO_METHOD *method = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "weir");
+    if (!method)
+        return false;
+    BIO_meth_set_read(method, bio_read);
+    BIO_meth_set_write(method, bio_write);
+    BIO_meth_set_ctrl(method, bio_ctrl);
+    bio_method = method;
+    return true;
 }
 
-void ossl_init(void)
+bool ossl_init(void)
 {
-    pthread_once(&init_once, init);
+    pthread_mutex_lock(&init_mutex);
+    bool ready = bio_method || init();
+    pthread_mutex_unlock(&init_mutex);
+    return ready;
 }
 
 static BIO *bio_new(struct tls_wire *wire)
@@ -127,14 +135,14 @@ static struct tls_session *session_new(struct tls_context *context, const char *
     if (!s)
         return NULL;
     s->ssl = SSL_new(c->certificates[0].ctx);
-    BIO *bio = s->ssl ? bio_new(&s->base.wire) : NULL;
+    bool bound = s->ssl && SSL_set_app_data(s->ssl, s) == 1;
+    BIO *bio = bound ? bio_new(&s->base.wire) : NULL;
     if (!bio) {
         session_free(&s->base);
         ERR_clear_error();
         return NULL;
     }
     SSL_set_bio(s->ssl, bio, bio);
-    SSL_set_app_data(s->ssl, s);
     if (!context->is_client) {
         SSL_set_accept_state(s->ssl);
     } else {

@@ -58,7 +58,8 @@ static BIO *bio_of(const char *text)
 bool test_certificate_make(const struct test_certificate *what, char *ret_cert, char *ret_key,
                            size_t size)
 {
-    ossl_init();
+    bool ready = ossl_init();
+    ASSERT(ready);
     EVP_PKEY *key = what->rsa_bits ? EVP_RSA_gen((unsigned)what->rsa_bits) : EVP_EC_gen("P-256");
     X509 *cert = X509_new(), *issuer = cert;
     EVP_PKEY *issuer_key = key;

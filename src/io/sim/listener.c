@@ -181,7 +181,7 @@ void sim_inherit(struct process *process, const char *name, const struct io_addr
 {
     struct sim_process *p = sim_process(process);
     struct sim_socket *s = socket_new(p->world, p->host, address, 0);
-    s->name = mem_must(mem_strdup(name), strlen(name));
+    s->name = sim_strdup(name);
 }
 
 /* The one that the machine holds by that name; one that has a listener is taken. */

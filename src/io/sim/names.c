@@ -37,7 +37,7 @@ static struct sim_name *put(struct world *world, enum lookup_kind kind, const ch
     if (!n) {
         n = sim_new(sizeof(*n));
         n->kind = kind;
-        n->name = mem_must(mem_strdup(name), strlen(name));
+        n->name = sim_strdup(name);
         list_push(&world->names, &n->node);
     }
     n->code = ERR_NONE;

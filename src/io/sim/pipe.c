@@ -330,7 +330,7 @@ size_t sim_end_write(struct sim_end *end, const struct span *parts, int count)
     if (end->error || out->fin)
         return 0;
     if (!out->ring)
-        out->ring = mem_must(mem_alloc(out->cap), out->cap);
+        out->ring = sim_new(out->cap);
     size_t room = out->cap - out->len, total = 0;
     if (room > 0 && sim_chance(world, world->faults.short_write_percent, 100))
         room = (size_t)sim_draw_below(world, room);

@@ -133,6 +133,8 @@ static result load_pair(struct toy_context *c, const struct tls_options *options
     const char *path = pair->chain.path ? pair->chain.path : "(given text)";
     c->certificates_len++;
     certificate->path = mem_strdup(path);
+    if (!certificate->path)
+        return diag_fail(diag, ERR_NO_MEMORY, "no memory for a TLS context");
     TRY(read_lines(c->base.process, &pair->chain, &certificate->lines, diag));
     struct span lines = text_span(&certificate->lines);
     if (!line_of(lines, "key", 0).ptr)
@@ -177,7 +179,9 @@ static result context_fill(struct toy_context *c, const struct tls_options *opti
 static result context_new(struct process *process, const struct tls_options *options,
                           bool is_client, struct tls_context **ret_context, struct diag *diag)
 {
-    struct toy_context *c = sim_new(sizeof(*c));
+    struct toy_context *c = MEM_NEW(struct toy_context); /* as the engine in production */
+    if (!c)
+        return diag_fail(diag, ERR_NO_MEMORY, "no memory for a TLS context");
     c->base = (struct tls_context){.engine = &tls_toy, .process = process, .is_client = is_client};
     ref_init(&c->base.ref);
     c->client_auth = options->client_auth;
@@ -270,12 +274,16 @@ static enum tls_step next_record(struct toy_session *s, enum toy_type *ret_type,
                                  struct span *ret_body)
 {
     take(s, MAX((size_t)TOY_HEAD, s->in.len));
+    if (failed(text_result(&s->in)))
+        return refuse(s, TLS_FAILURE_MEMORY, NULL);
     if (s->in.len < TOY_HEAD)
         return TLS_MORE;
     size_t len = (size_t)s->in.ptr[1] << 8 | s->in.ptr[2];
     if (len < TOY_SUM || len > TOY_MAX)
         return refuse(s, TLS_FAILURE_PROTOCOL, "wrong length");
     take(s, TOY_HEAD + len);
+    if (failed(text_result(&s->in)))
+        return refuse(s, TLS_FAILURE_MEMORY, NULL);
     if (s->in.len < TOY_HEAD + len)
         return TLS_MORE;
     *ret_type = (enum toy_type)s->in.ptr[0];
@@ -299,11 +307,13 @@ static enum tls_step next_record(struct toy_session *s, enum toy_type *ret_type,
 /* ---- handshake ----------------------------------------------------------------------------------
  */
 
-static void say(struct toy_session *s, struct text *message)
+static enum tls_step say(struct toy_session *s, struct text *message)
 {
-    ASSERT(!failed(text_result(message)));
-    send_record(s, TOY_HANDSHAKE, text_span(message));
+    bool whole = !failed(text_result(message));
+    if (whole)
+        send_record(s, TOY_HANDSHAKE, text_span(message));
     text_release(message);
+    return whole ? TLS_DONE : refuse(s, TLS_FAILURE_MEMORY, NULL);
 }
 
 static uint64_t number_in(struct span message, const char *key)
@@ -313,7 +323,7 @@ static uint64_t number_in(struct span message, const char *key)
     return text.ptr && !failed(number_parse_u64(text, &value)) ? value : 0;
 }
 
-static void client_hello(struct toy_session *s)
+static enum tls_step client_hello(struct toy_session *s)
 {
     const struct toy_context *c = toy_context(&s->base);
     struct text message;
@@ -321,7 +331,7 @@ static void client_hello(struct toy_session *s)
     text_printf(&message, "random: %llu\nname: %s\n", (unsigned long long)s->mine, s->name);
     for (size_t i = 0; i < ARRAY_LEN(c->alpn) && c->alpn[i][0]; i++)
         text_printf(&message, "alpn: %s\n", c->alpn[i]);
-    say(s, &message);
+    return say(s, &message);
 }
 
 static enum tls_step server_hello(struct toy_session *s, struct span hello)
@@ -340,9 +350,8 @@ static enum tls_step server_hello(struct toy_session *s, struct span hello)
     text_printf(&message, "random: %llu\nalpn: %s\nauth: %d\n", (unsigned long long)s->mine,
                 s->alpn, (int)c->client_auth);
     text_append(&message, own_certificate(c, span_cstr(s->name)));
-    say(s, &message);
     s->state = TOY_FINISH;
-    return TLS_DONE;
+    return say(s, &message);
 }
 
 static bool trusted(const struct toy_session *s, struct span certificate)
@@ -366,9 +375,8 @@ static enum tls_step client_finish(struct toy_session *s, struct span hello)
     text_str(&message, "finish: yes\n");
     if (number_in(hello, "auth") != TLS_CLIENT_OFF)
         text_append(&message, own_certificate(c, SPAN_NONE));
-    say(s, &message);
     s->state = TOY_OPEN;
-    return TLS_DONE;
+    return say(s, &message);
 }
 
 static enum tls_step server_finish(struct toy_session *s, struct span finish)
@@ -390,9 +398,10 @@ static enum tls_step handshake(struct tls_session *session)
 {
     struct toy_session *s = toy(session);
     bool is_client = session->context->is_client;
-    if (is_client && !s->started)
-        client_hello(s);
+    bool begins = is_client && !s->started;
     s->started = true;
+    if (begins && client_hello(s) != TLS_DONE)
+        return TLS_FAILED;
     while (s->state != TOY_OPEN) {
         enum toy_type type;
         struct span body;
@@ -467,7 +476,9 @@ static void end(struct tls_session *session)
 
 static struct tls_session *session_new(struct tls_context *context, const char *name)
 {
-    struct toy_session *s = sim_new(sizeof(*s));
+    struct toy_session *s = MEM_NEW(struct toy_session);
+    if (!s)
+        return NULL;
     s->mine = process_random_u64(context->process);
     text_init(&s->in, TOY_HEAD + TOY_MAX);
     copy_text(s->name, sizeof(s->name), span_cstr(name));
