@@ -2,6 +2,11 @@
 
 import pytest
 import sweep
+from running import build_option
+
+pytestmark = pytest.mark.skipif(
+    bool(build_option("b_coverage")), reason="what counts lines calls the system itself, and badly"
+)
 
 # Every so manieth point: of each call some, and some of each error. Of allocations, of which
 # TLS makes many, so many at most.
