@@ -210,6 +210,12 @@ static void drained(void *arg, uint64_t cut)
     act->cut = cut;
 }
 
+/* Mostly short; now and then long enough for connections to idle away. */
+static io_time pause_of(struct act *act)
+{
+    return (io_time)below(act, (below(act, 8) ? 20 : 1000) * IO_MS);
+}
+
 static void next_calls(struct io_timer *timer)
 {
     struct act *act = CONTAINER_OF(timer, struct act, next);
@@ -219,7 +225,7 @@ static void next_calls(struct io_timer *timer)
     for (size_t i = 0; i < burst && begun < CALLS; i++)
         call_start(act, &act->calls[begun++]);
     if (begun < CALLS) {
-        timer_start(act->loop, timer, loop_now(act->loop) + (io_time)below(act, 20 * IO_MS));
+        timer_start(act->loop, timer, loop_now(act->loop) + pause_of(act));
         return;
     }
     act->done = true;
