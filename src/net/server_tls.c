@@ -5,6 +5,7 @@
 
 #include <stdio.h>
 
+#define KEY "server.tls"
 /* From here on before its end, a certificate is warned of once a day. */
 #define EXPIRY_NEAR (14 * 24 * 3600 * IO_SEC)
 #define EXPIRY_LOOK (24 * 3600 * IO_SEC)
@@ -107,7 +108,7 @@ static result pairs_of(const struct server_tls_config *config, struct tls_certif
     const struct server_tls_pair *more = config->certificates.items;
     size_t len = 0;
     if (!config->certificate != !config->key)
-        return diag_fail(diag, ERR_ARGUMENT, "server.tls: expected %s, got none",
+        return diag_fail(diag, ERR_ARGUMENT, "expected %s, got none",
                          config->key ? "a certificate for the key" : "a key for the certificate");
     if (config->certificate)
         pairs[len++] =
@@ -137,11 +138,11 @@ static result context_load(struct server_tls *tls, const struct server_tls_confi
     TRY(pairs_of(config, pairs, &options.certificates_len, diag));
     if (options.certificates_len == 0 && options.client_auth != TLS_CLIENT_OFF)
         return diag_fail(diag, ERR_ARGUMENT,
-                         "server.tls.client_auth: expected a certificate of the server, too");
+                         "client_auth: expected a certificate of the server, too");
     if (options.certificates_len == 0)
         return OK;
     if (config->client_ca && options.client_auth == TLS_CLIENT_OFF)
-        note_warning(loaded, "server.tls.client_ca has no effect while client_auth is off");
+        note_warning(loaded, "client_ca has no effect while client_auth is off");
     return tls_server_new(tls->process, &options, &loaded->context, diag);
 }
 
@@ -155,12 +156,19 @@ result server_tls_load(struct server_tls *tls, const struct server_tls_config *c
     loaded->timeout = config->handshake_timeout;
     result r = context_load(tls, config, loaded, diag);
     if (failed(r)) {
+        if (diag)
+            snprintf(diag->key, sizeof(diag->key), "%s", KEY);
         loaded_free(loaded);
         return r;
     }
     loaded_free(tls->loaded);
     tls->loaded = loaded;
     return OK;
+}
+
+struct span server_tls_warnings(const struct server_tls *tls)
+{
+    return tls->loaded ? text_span(&tls->loaded->warnings) : SPAN_NONE;
 }
 
 /* ---- what is committed ---- */
@@ -202,7 +210,8 @@ static void log_warnings(struct server_tls *tls, struct span lines)
 {
     while (lines.ptr && lines.len) {
         struct span line = span_cut(&lines, '\n');
-        log_event(tls->log, EVENT_CONFIG_WARNING, LOG_NO_FIELDS, "%.*s", SPAN_FMT(line));
+        log_event(tls->log, EVENT_CONFIG_WARNING, LOG_FIELDS(log_str("key", KEY)), KEY ": %.*s",
+                  SPAN_FMT(line));
     }
 }
 

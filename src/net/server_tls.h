@@ -42,6 +42,8 @@ void server_tls_free(struct server_tls *tls);
 /* Reads the certificates, or notes that there are none. On failure nothing has changed. */
 result server_tls_load(struct server_tls *tls, const struct server_tls_config *config,
                        struct diag *diag);
+/* What is odd about what was loaded and is not committed yet, a line each. */
+struct span server_tls_warnings(const struct server_tls *tls);
 /* Boot, after the first load, which it commits. Afterwards, certificates that are about to
  * expire are logged once a day. */
 void server_tls_begin(struct server_tls *tls, struct log *log, struct metrics *metrics);

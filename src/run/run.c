@@ -95,6 +95,18 @@ static void say(const struct diag *diag)
     fprintf(stderr, "weir: %s\n", text);
 }
 
+static void note_warning(struct config_errors *warnings, const char *key, struct span line)
+{
+    if (warnings->count == ARRAY_LEN(warnings->items)) {
+        warnings->more = true;
+        return;
+    }
+    struct diag *warning = &warnings->items[warnings->count++];
+    *warning = (struct diag){.code = ERR_ARGUMENT};
+    snprintf(warning->key, sizeof(warning->key), "%s", key);
+    snprintf(warning->text, sizeof(warning->text), "%.*s", SPAN_FMT(line));
+}
+
 static int boot_config(struct run *run, struct run_findings *findings)
 {
     if (failed(run_config_read(run, &run->config, &findings->errors)))
@@ -103,6 +115,9 @@ static int boot_config(struct run *run, struct run_findings *findings)
     findings->warnings.count = config_warning_count(run->config);
     for (size_t i = 0; i < findings->warnings.count; i++)
         findings->warnings.items[i] = *config_warning(run->config, i);
+    struct span lines = server_tls_warnings(run->tls);
+    while (lines.len > 0)
+        note_warning(&findings->warnings, "server.tls", span_cut(&lines, '\n'));
     return EX_OK;
 }
 

@@ -466,6 +466,19 @@ def test_what_is_odd_is_a_warning(weir, pki):
     assert server.event("tls_certificate_expires")["days"] < 0
 
 
+def test_a_check_sees_certificates_as_the_start_does(pki, pair, tmp_path):
+    cert, key = pki.sign("open", LOCAL)
+    arguments = ["serve", running.MODELS / "half_plus_two.onnx", "--tls-certificate", cert]
+    assert running.run_weir("check", "--strict", *arguments, "--tls-key", key).returncode == 0
+    key.chmod(0o644)
+    done = running.run_weir("check", "--strict", *arguments, "--tls-key", key)
+    assert done.returncode == 1
+    assert f"warning: server.tls: {key}: the private key can be read by every user" in done.stderr
+    done = running.run_weir("check", *arguments, "--tls-key", tmp_path / "none.pem")
+    assert done.returncode == 78
+    assert f"server.tls: cannot open {tmp_path}/none.pem" in done.stderr
+
+
 def test_a_certificate_that_ends_soon_is_warned_of_and_its_end_is_a_metric(weir, pki):
     cert, key = pki.sign("soon", LOCAL, days=9)
     server = serve(weir, (cert, key))
