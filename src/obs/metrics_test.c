@@ -357,7 +357,7 @@ static void beyond_series_max_one_overflow_series_takes_all(void **state)
 {
     struct fixture *f = *state;
     struct series *held[4];
-    char name[8];
+    char name[16];
     for (int i = 0; i < 10; i++) {
         snprintf(name, sizeof(name), "m%d", i);
         struct series *series = take(f, REQUESTS, name, "200");
