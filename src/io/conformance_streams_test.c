@@ -312,7 +312,7 @@ static void every_read_after_the_end_of_file_is_the_end_of_file(void **state)
 /* ---- big transfers -------------------------------------------------------------------- */
 
 struct transfer {
-    size_t received;
+    size_t received, sent;
     bool wrong, slow, ended;
     struct io_timer pause;
     struct fx *fx;
@@ -383,6 +383,38 @@ static void ten_megabytes_arrive_whole_and_in_order(void **state)
 static void a_slow_reader_holds_the_writer_back_and_gets_everything(void **state)
 {
     transfer(true, IO_INET);
+}
+
+/* As much as the stream takes at once, and at once the end; nobody reads yet. */
+static void go_fill(struct fx *fx)
+{
+    struct transfer *t = fx->arg;
+    struct loop *loop = stream_loop(fx->client);
+    for (size_t taken = 1; taken > 0; t->sent += taken) {
+        struct span part = span_of(big + t->sent, MIN(BIG - t->sent, STREAM_TURN_BYTES));
+        for (size_t i = t->sent; i < t->sent + part.len; i++)
+            big[i] = (uint8_t)(i * 31 >> 5);
+        taken = stream_try_write(fx->client, &part, 1);
+    }
+    stream_shutdown(fx->client);
+    timer_start(loop, &t->pause, loop_now(loop) + 20 * IO_MS);
+}
+
+static void an_end_behind_a_full_pipe_arrives_after_all_that_was_taken(void **state)
+{
+    struct fx fx;
+    struct transfer t = {.fx = &fx, .pause.fired = transfer_resume};
+    big = mem_alloc(BIG);
+    fx_init(&fx, 1);
+    fx.arg = &t;
+    fx_pair(&fx, IO_INET, go_fill);
+    fx_run(&fx);
+    assert_in_range(t.sent, 1, BIG - 1);
+    assert_int_equal(t.received, t.sent);
+    assert_false(t.wrong);
+    assert_true(t.ended);
+    fx_release(&fx);
+    mem_free(big);
 }
 
 /* I7: one that could be read without end, and what else goes on meanwhile. */
@@ -624,6 +656,7 @@ const struct CMUnitTest stream_tests[] = {
     cmocka_unit_test(every_read_after_the_end_of_file_is_the_end_of_file),
     cmocka_unit_test(ten_megabytes_arrive_whole_and_in_order),
     cmocka_unit_test(a_slow_reader_holds_the_writer_back_and_gets_everything),
+    cmocka_unit_test(an_end_behind_a_full_pipe_arrives_after_all_that_was_taken),
     cmocka_unit_test(a_stream_with_bytes_without_end_leaves_the_loop_to_others),
     cmocka_unit_test(try_write_takes_what_there_is_room_for_and_write_waits),
     cmocka_unit_test(what_try_write_took_arrives_before_the_end_of_file),
