@@ -339,7 +339,7 @@ class Secure:
     def __init__(self, reloaded, folder):
         self.authority = Authority(folder)
         self.pairs = {name: self.authority.sign(name, [f"DNS:{name}"]) for name in ("one", "two")}
-        self.under_test = reloaded(self.text("one"), wait="listening")
+        self.under_test = reloaded(self.text("one"))
 
     def text(self, name, more=""):
         return "server: {tls: {certificate: %s, key: %s%s}}\n" % (*self.pairs[name], more)
