@@ -41,17 +41,6 @@ void describe_check(struct command_page *ret_page)
         }};
 }
 
-static void say(const char *severity, const struct config_errors *list)
-{
-    for (size_t i = 0; i < list->count; i++) {
-        char text[DIAG_TEXT_MAX + 512];
-        diag_format(&list->items[i], text, sizeof(text));
-        fprintf(stderr, "weir: %s%s\n", severity, text);
-    }
-    if (list->more)
-        fputs("weir: and more\n", stderr);
-}
-
 static int print_json(const struct run_findings *findings)
 {
     CLEANUP(text_release) struct text text;
@@ -81,8 +70,8 @@ static int check(struct role_start *start, const void *arg)
     if (own->json) {
         printed = print_json(findings);
     } else {
-        say("", &findings->errors);
-        say("warning: ", &findings->warnings);
+        run_say("", &findings->errors);
+        run_say("warning: ", &findings->warnings);
         if (code == EX_OK)
             puts("good");
     }

@@ -28,25 +28,15 @@ static const struct config_section own_section = CONFIG_SECTION(struct own, own_
 static const char *const reloads[] = {
     [CONFIG_RESTART] = "restart", [CONFIG_DRAIN] = "drain", [CONFIG_LIVE] = "live"};
 
-/* What was wrong with a file, as a start says it. */
-static int refused(const struct config_errors *errors)
-{
-    for (size_t i = 0; i < errors->count; i++) {
-        char text[DIAG_TEXT_MAX + 512];
-        diag_format(&errors->items[i], text, sizeof(text));
-        fprintf(stderr, "weir: %s\n", text);
-    }
-    if (errors->more)
-        fputs("weir: and more\n", stderr);
-    return EX_CONFIG;
-}
-
 static int load(const struct run_options *options, const struct run_modules *modules,
                 struct config **ret_config)
 {
     CLEANUP(mem_cleanup) struct config_errors *errors = MEM_NEW(struct config_errors);
     mem_must(errors, sizeof(*errors));
-    return failed(run_config_load(options, modules, ret_config, errors)) ? refused(errors) : EX_OK;
+    if (!failed(run_config_load(options, modules, ret_config, errors)))
+        return EX_OK;
+    run_say("", errors);
+    return EX_CONFIG;
 }
 
 /* The words of a command that looks at files, not at a role's words. */

@@ -9,6 +9,7 @@
 #include "base/lookup.h"
 #include "base/number.h"
 #include "base/text.h"
+#include "config/path.h"
 #include "config/snapshot.h"
 #include "config/value.h"
 #include "config/yaml.h"
@@ -16,8 +17,6 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-/* Holds the path of any tree: a key a level and its dot. */
-#define PATH_MAX_BYTES ((YAML_DEPTH_MAX + 1) * (YAML_KEY_BYTES_MAX + 1) + 1)
 #define HINTS_MAX 128
 
 struct binder {
@@ -25,8 +24,7 @@ struct binder {
     const struct config_source *source;
     struct config_errors *errors;
     const struct config_key *warned[CONFIG_ERRORS_MAX]; /* deprecated keys, each told once */
-    char path[PATH_MAX_BYTES];                          /* of what is looked at: "models[0].path" */
-    size_t path_len;
+    struct config_path path;                            /* of what is looked at */
 };
 
 struct scope {
@@ -45,27 +43,6 @@ struct found {
 static void bind_mapping(struct binder *b, const struct scope *scope,
                          const struct yaml_node *mapping);
 
-static size_t path_push(struct binder *b, const char *format, ...) PRINTF_LIKE(2, 3);
-
-/* Returns what `path_pop` needs. */
-static size_t path_push(struct binder *b, const char *format, ...)
-{
-    size_t before = b->path_len;
-    va_list args;
-    va_start(args, format);
-    int len = vsnprintf(b->path + before, sizeof(b->path) - before, format, args);
-    va_end(args);
-    ASSERT(len >= 0 && before + (size_t)len < sizeof(b->path));
-    b->path_len = before + (size_t)len;
-    return before;
-}
-
-static void path_pop(struct binder *b, size_t before)
-{
-    b->path[before] = '\0';
-    b->path_len = before;
-}
-
 static void report(struct binder *b, enum err code, int line, int column, const char *format, ...)
     PRINTF_LIKE(5, 6);
 
@@ -80,7 +57,7 @@ static void report(struct binder *b, enum err code, int line, int column, const 
     vsnprintf(words, sizeof(words), format, args);
     va_end(args);
     ignore(diag_fail_at(diag, code, b->config->file, line, column, "%s", words));
-    snprintf(diag->key, sizeof(diag->key), "%.*s", (int)sizeof(diag->key) - 1, b->path);
+    snprintf(diag->key, sizeof(diag->key), "%.*s", (int)sizeof(diag->key) - 1, b->path.text);
 }
 
 static void warn(struct binder *b, enum err code, int line, int column, const char *format, ...)
@@ -94,7 +71,7 @@ static void warn(struct binder *b, enum err code, int line, int column, const ch
     vsnprintf(diag.text, sizeof(diag.text), format, args);
     va_end(args);
     snprintf(diag.file, sizeof(diag.file), "%s", b->config->file);
-    snprintf(diag.key, sizeof(diag.key), "%.*s", (int)sizeof(diag.key) - 1, b->path);
+    snprintf(diag.key, sizeof(diag.key), "%.*s", (int)sizeof(diag.key) - 1, b->path.text);
     config_warn(b->config, &diag);
 }
 
@@ -112,16 +89,6 @@ static const char *kind_text(enum yaml_kind kind)
 
 /* ---- which key ------------------------------------------------------------------ */
 
-/* Whether `path` is `name`, or lies below it (then `*ret_below`). */
-static bool path_matches(const char *path, struct span name, bool *ret_below)
-{
-    struct span whole = span_cstr(path);
-    if (!span_starts(whole, name))
-        return false;
-    *ret_below = whole.len > name.len && whole.ptr[name.len] == '.';
-    return *ret_below || whole.len == name.len;
-}
-
 static struct found find(const struct scope *scope, struct span name)
 {
     struct found found = {0};
@@ -129,7 +96,8 @@ static struct found find(const struct scope *scope, struct span name)
         const struct config_section *section = scope->blocks[i].section;
         for (size_t k = 0; k < section->key_count; k++) {
             bool below = false;
-            if (section->keys[k].path == NULL || !path_matches(section->keys[k].path, name, &below))
+            if (section->keys[k].path == NULL ||
+                !config_path_matches(section->keys[k].path, name, &below))
                 continue;
             if (!below)
                 return (struct found){.block = &scope->blocks[i], .index = k};
@@ -197,7 +165,7 @@ static void report_unknown(struct binder *b, const struct scope *scope,
     char word[64], known[400];
     struct hints hints = {
         .wanted = node->key,
-        .above = span_of(b->path + scope->start, b->path_len - node->key.len - scope->start),
+        .above = span_of(b->path.text + scope->start, b->path.len - node->key.len - scope->start),
     };
     if (scope->root)
         consider(b, &hints, "version");
@@ -296,7 +264,7 @@ static void bind_texts(struct binder *b, const struct config_key *key, void *fie
     }
     size_t index = 0;
     for (const struct yaml_node *one = node->first; one; one = one->next) {
-        size_t before = path_push(b, "[%zu]", index++);
+        size_t before = config_path_push(&b->path, "[%zu]", index++);
         result r = OK;
         if (one->kind == YAML_SCALAR)
             r = parse_scalar(b, key, &texts, one, origin, &diag);
@@ -304,7 +272,7 @@ static void bind_texts(struct binder *b, const struct config_key *key, void *fie
             r = diag_fail(&diag, ERR_TYPE, "expected a text, got %s", kind_text(one->kind));
         if (failed(r))
             report_value(b, one, &diag);
-        path_pop(b, before);
+        config_path_pop(&b->path, before);
         if (failed(r))
             return;
     }
@@ -318,10 +286,10 @@ static void check_element(struct binder *b, const struct config_block *block,
         const struct config_key *key = &block->section->keys[i];
         if (!key->required || block->origins[i].kind != CONFIG_FROM_DEFAULT)
             continue;
-        size_t before = path_push(b, ".%s", key->path);
+        size_t before = config_path_push(&b->path, ".%s", key->path);
         report(b, ERR_ARGUMENT, node->line, node->column, "expected a value (%s), got none",
                key->help);
-        path_pop(b, before);
+        config_path_pop(&b->path, before);
     }
 }
 
@@ -349,7 +317,7 @@ static void bind_element(struct binder *b, const struct config_key *key,
         report(b, ERR_NO_MEMORY, node->line, node->column, "out of memory for the configuration");
         return;
     }
-    size_t before = b->path_len;
+    size_t before = b->path.len;
     int name = section_name_key(block->section);
     if (key->type == CONFIG_MAP)
         bind_name(b, block, (size_t)name, node);
@@ -425,11 +393,11 @@ static void bind_list(struct binder *b, const struct config_key *key, void *fiel
     size_t index = 0;
     for (const struct yaml_node *one = node->first; one; one = one->next) {
         struct config_block block = list_block(key, &list, index);
-        size_t before =
-            map ? path_push(b, ".%s", (const char *)one->key.ptr) : path_push(b, "[%zu]", index);
+        size_t before = map ? config_path_push(&b->path, ".%s", (const char *)one->key.ptr)
+                            : config_path_push(&b->path, "[%zu]", index);
         if (!map || !given_twice(b, node, one))
             bind_element(b, key, &block, one);
-        path_pop(b, before);
+        config_path_pop(&b->path, before);
         index++;
     }
     if (!map)
@@ -517,7 +485,7 @@ static void bind_value(struct binder *b, const struct found *found, const struct
 
 static void bind_entry(struct binder *b, const struct scope *scope, const struct yaml_node *node)
 {
-    struct found found = find(scope, span_of(b->path + scope->start, b->path_len - scope->start));
+    struct found found = find(scope, config_path_from(&b->path, scope->start));
     bool dotted = span_find(node->key, '.') < node->key.len;
     if (dotted || (!found.block && !found.section)) {
         report_unknown(b, scope, node);
@@ -538,12 +506,12 @@ static void bind_mapping(struct binder *b, const struct scope *scope,
 {
     for (const struct yaml_node *node = mapping->first; node && !b->errors->more;
          node = node->next) {
-        size_t before =
-            path_push(b, "%s%s", b->path_len > 0 ? "." : "", (const char *)node->key.ptr);
-        bool version = scope->root && strcmp(b->path, "version") == 0;
+        size_t before = config_path_push(&b->path, "%s%s", b->path.len > 0 ? "." : "",
+                                         (const char *)node->key.ptr);
+        bool version = scope->root && strcmp(b->path.text, "version") == 0;
         if (!given_twice(b, mapping, node) && !version)
             bind_entry(b, scope, node);
-        path_pop(b, before);
+        config_path_pop(&b->path, before);
     }
 }
 
@@ -576,7 +544,7 @@ static bool check_version(struct binder *b, const struct yaml_node *root)
         return false;
     }
     struct diag diag = {0};
-    size_t before = path_push(b, "version");
+    size_t before = config_path_push(&b->path, "version");
     bool good = config_version_known(b->source, node, &diag);
     if (!good && is((result){(uint16_t)diag.code}, ERR_RANGE))
         report(b, ERR_UNSUPPORTED, node->line, node->column,
@@ -585,7 +553,7 @@ static bool check_version(struct binder *b, const struct yaml_node *root)
     else if (!good)
         report(b, ERR_TYPE, node->line, node->column, "expected the line \"version: %d\"",
                CONFIG_VERSION);
-    path_pop(b, before);
+    config_path_pop(&b->path, before);
     return good;
 }
 

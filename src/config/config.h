@@ -64,6 +64,9 @@ void config_unref(struct config *config);
 /* What is odd, but valid, in the order found; at most CONFIG_ERRORS_MAX are kept. */
 size_t config_warning_count(const struct config *config);
 const struct diag *config_warning(const struct config *config, size_t index);
+/* Keeps a copy of one more; one for which there is no room is lost. For whoever reads the
+ * files that a snapshot names, before it is shared. */
+void config_warn(struct config *config, const struct diag *diag);
 /* How many different deprecated keys the file has. */
 size_t config_deprecated_count(const struct config *config);
 

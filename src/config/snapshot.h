@@ -65,8 +65,6 @@ bool config_version_known(const struct config_source *source, const struct yaml_
                           struct diag *diag);
 /* The next free error, cleared, or NULL when there are too many. */
 struct diag *config_errors_next(struct config_errors *errors);
-/* Keeps a copy of a warning; one for which there is no room is lost. */
-void config_warn(struct config *config, const struct diag *diag);
 
 /* A scalar with its variables replaced (expand.c). Without a dollar sign `ret_text` is
  * `text` itself and `ret_variables` stays; else the result lies in the arena, and

@@ -1,13 +1,12 @@
 #include "config/upgrade.h"
 
+#include "config/path.h"
 #include "config/snapshot.h"
 #include "config/yaml.h"
 
-#include <stdarg.h>
 #include <stdio.h>
 
 #define TREE_BYTES_MAX ((size_t)16 << 20)
-#define PATH_BYTES_MAX ((YAML_DEPTH_MAX + 1) * (YAML_KEY_BYTES_MAX + 16))
 #define SECTIONS_MAX 32
 
 struct upgrade {
@@ -17,8 +16,7 @@ struct upgrade {
     struct text *into;
     config_edit_fn edited;
     void *arg;
-    char path[PATH_BYTES_MAX];
-    size_t path_len;
+    struct config_path path;
 };
 
 /* A mapping, and the tables its keys are in. */
@@ -56,11 +54,12 @@ static const struct config_key *find(const struct place *place, struct span path
         ASSERT(section);
         for (size_t i = 0; i < section->key_count; i++) {
             const struct config_key *key = &section->keys[i];
-            struct span whole = span_cstr(key->path);
-            if (key->path && span_eq(whole, path))
+            bool below = false;
+            if (!key->path || !config_path_matches(key->path, path, &below))
+                continue;
+            if (!below)
                 return key;
-            *ret_below = *ret_below || (span_starts(whole, path) && whole.len > path.len &&
-                                        whole.ptr[path.len] == '.');
+            *ret_below = true;
         }
     }
     return NULL;
@@ -82,31 +81,11 @@ static void edit(struct upgrade *u, const struct config_key *key, const struct y
     const struct config_edit told = {
         .line = node->key_line,
         .column = node->key_column,
-        .path = u->path,
+        .path = u->path.text,
         .replacement = key->deprecated.replacement,
         .done = word.len > 0 && replace(u, node->key_at, node->key, word),
     };
     u->edited(u->arg, &told);
-}
-
-static size_t push(struct upgrade *u, const char *format, ...) PRINTF_LIKE(2, 3);
-
-static size_t push(struct upgrade *u, const char *format, ...)
-{
-    size_t before = u->path_len;
-    va_list args;
-    va_start(args, format);
-    int len = vsnprintf(u->path + before, sizeof(u->path) - before, format, args);
-    va_end(args);
-    ASSERT(len >= 0 && before + (size_t)len < sizeof(u->path));
-    u->path_len = before + (size_t)len;
-    return before;
-}
-
-static void pop(struct upgrade *u, size_t before)
-{
-    u->path_len = before;
-    u->path[before] = '\0';
 }
 
 static void visit_elements(struct upgrade *u, const struct config_key *key,
@@ -114,22 +93,24 @@ static void visit_elements(struct upgrade *u, const struct config_key *key,
 {
     size_t index = 0;
     for (const struct yaml_node *one = list->first; one; one = one->next) {
-        size_t before = list->kind == YAML_MAPPING ? push(u, ".%.*s", SPAN_FMT(one->key))
-                                                   : push(u, "[%zu]", index++);
-        const struct place place = {&key->section, 1, u->path_len + 1};
+        size_t before = list->kind == YAML_MAPPING
+                            ? config_path_push(&u->path, ".%.*s", SPAN_FMT(one->key))
+                            : config_path_push(&u->path, "[%zu]", index++);
+        const struct place place = {&key->section, 1, u->path.len + 1};
         if (one->kind == YAML_MAPPING)
             visit(u, &place, one);
-        pop(u, before);
+        config_path_pop(&u->path, before);
     }
 }
 
 static void visit(struct upgrade *u, const struct place *place, const struct yaml_node *mapping)
 {
     for (const struct yaml_node *node = mapping->first; node; node = node->next) {
-        size_t before = push(u, "%s%.*s", u->path_len > 0 ? "." : "", SPAN_FMT(node->key));
+        size_t before =
+            config_path_push(&u->path, "%s%.*s", u->path.len > 0 ? "." : "", SPAN_FMT(node->key));
         bool below;
         const struct config_key *key =
-            find(place, span_of(u->path + place->start, u->path_len - place->start), &below);
+            find(place, config_path_from(&u->path, place->start), &below);
         if (key && key->deprecated.since)
             edit(u, key, node);
         if (key && key->section)
@@ -141,7 +122,7 @@ static void visit(struct upgrade *u, const struct place *place, const struct yam
             snprintf(newest, sizeof(newest), "%d", CONFIG_VERSION);
             (void)replace(u, node->at, node->text, span_cstr(newest));
         }
-        pop(u, before);
+        config_path_pop(&u->path, before);
     }
 }
 

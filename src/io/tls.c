@@ -470,7 +470,7 @@ static bool write_record(struct tls_stream *t, struct span plain)
 static size_t tls_try_write(struct stream *stream, const struct span *parts, int count)
 {
     struct tls_stream *t = tls_stream(stream);
-    struct span left[STREAM_PARTS_MAX];
+    struct span left[STREAM_PARTS_MAX] UNINITIALIZED;
     size_t total = 0;
     if (!t->open || t->end_sent)
         return 0;

@@ -5,8 +5,6 @@
 #include "wire/http1.h"
 #include "wire/http1_write.h"
 
-#include <stdio.h>
-
 #define HEADERS_MAX 128
 #define HEAD_MAX 65536
 #define ARENA_MAX (1 << 20)
@@ -15,10 +13,7 @@
 
 struct client {
     struct loop *loop;
-    struct stream *stream;   /* NULL once it is being closed */
-    struct tls_context *tls; /* a reference; NULL: none */
-    io_time tls_deadline;
-    char *name; /* whom TLS has to find there */
+    struct stream *stream; /* NULL once it is being closed */
     struct io_timer timer;
     struct io_post free_post, more_post;
     struct h1 h1;
@@ -62,8 +57,6 @@ void client_free(struct client *client)
     arena_release(&client->arena);
     text_release(&client->in);
     text_release(&client->body);
-    tls_context_unref(client->tls);
-    mem_free(client->name);
     mem_free(client);
 }
 
@@ -579,7 +572,7 @@ struct span client_header(const struct client_response *response, struct span na
 
 /* ---- its beginning ---- */
 
-static void on_ready(void *arg, struct stream *stream, result r)
+static void on_connected(void *arg, struct stream *stream, result r)
 {
     struct client *client = arg;
     if (!client->stream)
@@ -588,24 +581,6 @@ static void on_ready(void *arg, struct stream *stream, result r)
     if (client->connected)
         arm(client);
     client->connect_fn(client->arg, client, r);
-}
-
-static void on_connected(void *arg, struct stream *stream, result r)
-{
-    struct client *client = arg;
-    if (!client->stream)
-        return;
-    if (!failed(r) && client->tls) {
-        client->stream = NULL;
-        r = tls_connect(client->tls, stream, client->name, client->tls_deadline, on_ready, client,
-                        &client->stream);
-        if (!failed(r))
-            return;
-        client->broken = true;
-        client->connect_fn(client->arg, client, r);
-        return;
-    }
-    on_ready(client, stream, r);
 }
 
 static struct client *client_new(struct loop *loop, const struct io_address *address)
@@ -641,32 +616,6 @@ result client_connect(struct loop *loop, const struct io_address *address, clien
         client_free(client);
         return r;
     }
-    *ret_client = client;
-    return OK;
-}
-
-result client_connect_tls(struct loop *loop, const struct io_address *address,
-                          struct tls_context *context, const char *name, io_time deadline,
-                          client_connect_fn fn, void *arg, struct client **ret_client)
-{
-    struct client *client;
-    if (strlen(name) >= sizeof(client->host) - sizeof(":65535"))
-        return fail(ERR_TOO_LARGE);
-    char *copy = mem_strdup(name);
-    if (!copy)
-        return fail(ERR_NO_MEMORY);
-    result r = client_connect(loop, address, fn, arg, &client);
-    if (failed(r)) {
-        mem_free(copy);
-        return r;
-    }
-    client->name = copy;
-    client->tls = tls_context_ref(context);
-    client->tls_deadline = deadline;
-    /* RFC 9110 §7.2: without the port where it is the scheme's own. */
-    int len = snprintf(client->host, sizeof(client->host), "%s", name);
-    if (address->port != 443)
-        snprintf(client->host + len, sizeof(client->host) - (size_t)len, ":%u", address->port);
     *ret_client = client;
     return OK;
 }

@@ -17,7 +17,7 @@
  */
 #pragma once
 
-#include "io/tls.h"
+#include "io/io.h"
 #include "obs/trace.h"
 #include "wire/http.h"
 
@@ -65,12 +65,7 @@ typedef void (*client_write_fn)(void *arg, result r);
 
 result client_connect(struct loop *loop, const struct io_address *address, client_connect_fn fn,
                       void *arg, struct client **ret_client);
-/* The same over TLS with whom `name` is: the handshake is part of connecting, `deadline` holds
- * for it. ERR_PERMISSION when the peer is not trusted. */
-result client_connect_tls(struct loop *loop, const struct io_address *address,
-                          struct tls_context *context, const char *name, io_time deadline,
-                          client_connect_fn fn, void *arg, struct client **ret_client);
-/* Over a stream that is connected. On failure it is still the caller's. */
+/* Over a stream that is connected, also by TLS (io/tls.h). On failure it is still the caller's. */
 result client_adopt(struct stream *stream, struct client **ret_client);
 /* Told once, when a connection on which nothing is asked for cannot be used again. */
 void client_on_broken(struct client *client, void (*broken)(void *arg), void *arg);

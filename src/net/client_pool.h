@@ -36,6 +36,7 @@
 #pragma once
 
 #include "config/schema.h"
+#include "io/tls.h"
 #include "net/client.h"
 #include "net/client_account.h"
 #include "net/resolver.h"

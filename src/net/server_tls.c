@@ -3,19 +3,14 @@
 #include "base/alloc.h"
 #include "obs/log.h"
 
-#include <stdio.h>
-
-#define KEY "server.tls"
 /* From here on before its end, a certificate is warned of once a day. */
 #define EXPIRY_NEAR (14 * 24 * 3600 * IO_SEC)
 #define EXPIRY_LOOK (24 * 3600 * IO_SEC)
-#define WARNINGS_BYTES_MAX 4096
 
 /* What a load has made: all that a commit changes. */
 struct loaded {
     struct tls_context *context; /* NULL: no TLS */
     io_time timeout;
-    struct text warnings; /* a line each */
 };
 
 struct server_tls {
@@ -43,7 +38,6 @@ static void loaded_free(struct loaded *loaded)
     if (!loaded)
         return;
     tls_context_unref(loaded->context);
-    text_release(&loaded->warnings);
     mem_free(loaded);
 }
 
@@ -95,12 +89,6 @@ io_time server_tls_timeout(const struct server_tls *tls)
 
 /* ---- load ---- */
 
-static void note_warning(void *arg, const char *text)
-{
-    struct loaded *loaded = arg;
-    text_printf(&loaded->warnings, "%s\n", text);
-}
-
 /* All certificates, the single one first. */
 static result pairs_of(const struct server_tls_config *config, struct tls_certificate *pairs,
                        size_t *ret_len, struct diag *diag)
@@ -121,7 +109,8 @@ static result pairs_of(const struct server_tls_config *config, struct tls_certif
 }
 
 static result context_load(struct server_tls *tls, const struct server_tls_config *config,
-                           struct loaded *loaded, struct diag *diag)
+                           const struct server_tls_warn *warn, struct loaded *loaded,
+                           struct diag *diag)
 {
     static const char *const alpn[] = {"http/1.1", NULL};
     struct tls_certificate pairs[TLS_CERTIFICATES_MAX];
@@ -132,8 +121,8 @@ static result context_load(struct server_tls *tls, const struct server_tls_confi
         .min_version = (enum tls_version)config->min_version,
         .alpn = alpn,
         .tickets = tls->tickets,
-        .warn = note_warning,
-        .warn_arg = loaded,
+        .warn = warn->fn,
+        .warn_arg = warn->arg,
     };
     TRY(pairs_of(config, pairs, &options.certificates_len, diag));
     if (options.certificates_len == 0 && options.client_auth != TLS_CLIENT_OFF)
@@ -141,34 +130,26 @@ static result context_load(struct server_tls *tls, const struct server_tls_confi
                          "client_auth: expected a certificate of the server, too");
     if (options.certificates_len == 0)
         return OK;
-    if (config->client_ca && options.client_auth == TLS_CLIENT_OFF)
-        note_warning(loaded, "client_ca has no effect while client_auth is off");
+    if (config->client_ca && options.client_auth == TLS_CLIENT_OFF && warn->fn)
+        warn->fn(warn->arg, "client_ca has no effect while client_auth is off");
     return tls_server_new(tls->process, &options, &loaded->context, diag);
 }
 
 result server_tls_load(struct server_tls *tls, const struct server_tls_config *config,
-                       struct diag *diag)
+                       const struct server_tls_warn *warn, struct diag *diag)
 {
     struct loaded *loaded = MEM_NEW(struct loaded);
     if (!loaded)
         return diag_fail(diag, ERR_NO_MEMORY, "no memory for certificates");
-    text_init(&loaded->warnings, WARNINGS_BYTES_MAX);
     loaded->timeout = config->handshake_timeout;
-    result r = context_load(tls, config, loaded, diag);
+    result r = context_load(tls, config, warn, loaded, diag);
     if (failed(r)) {
-        if (diag)
-            snprintf(diag->key, sizeof(diag->key), "%s", KEY);
         loaded_free(loaded);
         return r;
     }
     loaded_free(tls->loaded);
     tls->loaded = loaded;
     return OK;
-}
-
-struct span server_tls_warnings(const struct server_tls *tls)
-{
-    return tls->loaded ? text_span(&tls->loaded->warnings) : SPAN_NONE;
 }
 
 /* ---- what is committed ---- */
@@ -206,21 +187,11 @@ static void expiry_set(struct server_tls *tls)
     }
 }
 
-static void log_warnings(struct server_tls *tls, struct span lines)
-{
-    while (lines.ptr && lines.len) {
-        struct span line = span_cut(&lines, '\n');
-        log_event(tls->log, EVENT_CONFIG_WARNING, LOG_FIELDS(log_str("key", KEY)), KEY ": %.*s",
-                  SPAN_FMT(line));
-    }
-}
-
 static void take_over(struct server_tls *tls, struct loaded *loaded)
 {
     tls_context_unref(tls->context);
     tls->context = steal(&loaded->context);
     tls->timeout = loaded->timeout;
-    log_warnings(tls, text_span(&loaded->warnings));
     loaded_free(loaded);
     expiry_set(tls);
     look_at_expiry(tls);

@@ -39,11 +39,14 @@ extern const size_t server_tls_metrics_len;
 struct server_tls *server_tls_new(struct process *process);
 /* NULL is allowed. */
 void server_tls_free(struct server_tls *tls);
+/* Told of what is odd, but valid. `fn` may be NULL. */
+struct server_tls_warn {
+    void (*fn)(void *arg, const char *text);
+    void *arg;
+};
 /* Reads the certificates, or notes that there are none. On failure nothing has changed. */
 result server_tls_load(struct server_tls *tls, const struct server_tls_config *config,
-                       struct diag *diag);
-/* What is odd about what was loaded and is not committed yet, a line each. */
-struct span server_tls_warnings(const struct server_tls *tls);
+                       const struct server_tls_warn *warn, struct diag *diag);
 /* Boot, after the first load, which it commits. Afterwards, certificates that are about to
  * expire are logged once a day. */
 void server_tls_begin(struct server_tls *tls, struct log *log, struct metrics *metrics);

@@ -58,7 +58,7 @@ void fx_tls_make(struct fx *fx)
         .certificate = cert, .key = key, .handshake_timeout = 10 * IO_SEC};
     fx->server_tls = server_tls_new(fx->process);
     assert_non_null(fx->server_tls);
-    if (failed(server_tls_load(fx->server_tls, &config, &diag)))
+    if (failed(server_tls_load(fx->server_tls, &config, &(struct server_tls_warn){0}, &diag)))
         fail_msg("%s", diag.text);
     assert_int_equal(
         metrics_define(fx->metrics, server_tls_metrics, server_tls_metrics_len, NULL).code,

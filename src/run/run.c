@@ -88,23 +88,19 @@ int exit_code_of(enum err code)
 
 /* ---- boot, stage by stage: each may use what those before it made ---- */
 
-static void say(const struct diag *diag)
+static void say(const char *severity, const struct diag *diag)
 {
     char text[DIAG_TEXT_MAX + 512];
     diag_format(diag, text, sizeof(text));
-    fprintf(stderr, "weir: %s\n", text);
+    fprintf(stderr, "weir: %s%s\n", severity, text);
 }
 
-static void note_warning(struct config_errors *warnings, const char *key, struct span line)
+void run_say(const char *severity, const struct config_errors *list)
 {
-    if (warnings->count == ARRAY_LEN(warnings->items)) {
-        warnings->more = true;
-        return;
-    }
-    struct diag *warning = &warnings->items[warnings->count++];
-    *warning = (struct diag){.code = ERR_ARGUMENT};
-    snprintf(warning->key, sizeof(warning->key), "%s", key);
-    snprintf(warning->text, sizeof(warning->text), "%.*s", SPAN_FMT(line));
+    for (size_t i = 0; i < list->count; i++)
+        say(severity, &list->items[i]);
+    if (list->more)
+        fputs("weir: and more\n", stderr);
 }
 
 static int boot_config(struct run *run, struct run_findings *findings)
@@ -115,9 +111,6 @@ static int boot_config(struct run *run, struct run_findings *findings)
     findings->warnings.count = config_warning_count(run->config);
     for (size_t i = 0; i < findings->warnings.count; i++)
         findings->warnings.items[i] = *config_warning(run->config, i);
-    struct span lines = server_tls_warnings(run->tls);
-    while (lines.len > 0)
-        note_warning(&findings->warnings, "server.tls", span_cut(&lines, '\n'));
     return EX_OK;
 }
 
@@ -352,10 +345,7 @@ static int begin(struct run *run)
     CLEANUP(mem_cleanup) struct run_findings *findings = MEM_NEW(struct run_findings);
     mem_must(findings, sizeof(*findings));
     int code = prepare(run, findings);
-    for (size_t i = 0; i < findings->errors.count; i++)
-        say(&findings->errors.items[i]);
-    if (findings->errors.more)
-        fprintf(stderr, "weir: and more\n");
+    run_say("", &findings->errors);
     if (code != EX_OK)
         return code;
     struct diag diag = {0};
@@ -363,7 +353,7 @@ static int begin(struct run *run)
     if (!failed(r))
         return EX_OK;
     diag.code = diag.code ? diag.code : r.code; /* where nobody had more to say */
-    say(&diag);
+    say("", &diag);
     return exit_code_of((enum err)r.code);
 }
 

@@ -64,6 +64,9 @@ struct run_findings {
  * have gone on, and says nothing itself: `ret_findings` has it all. */
 int run_check(const struct run_options *options, struct run_findings *ret_findings);
 
+/* Each mistake, or "warning: " each warning, as a line on standard error. */
+void run_say(const char *severity, const struct config_errors *list);
+
 /* All modules of a role's process, in the order of its configuration. */
 struct run_modules {
     const struct config_module *items[RUN_MODULES_MAX + 4];

@@ -1,6 +1,8 @@
 /* What can be configured of every process, and what a reload of it changes. */
 #include "run/run_private.h"
 
+#include <stdio.h>
+
 static const struct config_key run_keys[] = {
     {.path = "listen",
      .flag = "--listen",
@@ -173,13 +175,30 @@ result run_config_load(const struct run_options *options, const struct run_modul
     return r;
 }
 
+/* The files that this key names are read with the configuration. */
+static void about_tls(struct diag *diag)
+{
+    snprintf(diag->key, sizeof(diag->key), "server.tls");
+}
+
+static void tls_is_odd(void *config, const char *text)
+{
+    struct diag warning = {.code = ERR_ARGUMENT};
+    about_tls(&warning);
+    snprintf(warning.text, sizeof(warning.text), "%s", text);
+    config_warn(config, &warning);
+}
+
 result run_config_read(struct run *run, struct config **ret_config, struct config_errors *errors)
 {
     struct config *config;
+    struct diag *diag = &errors->items[0];
     TRY(run_config_load(run->options, &run->modules, &config, errors));
-    errors->items[0] = (struct diag){0};
-    result r = server_tls_load(run->tls, config_of(config, &server_tls_module), &errors->items[0]);
+    *diag = (struct diag){0};
+    result r = server_tls_load(run->tls, config_of(config, &server_tls_module),
+                               &(struct server_tls_warn){tls_is_odd, config}, diag);
     if (failed(r)) {
+        about_tls(diag);
         errors->count = 1;
         config_unref(config);
         return r;
